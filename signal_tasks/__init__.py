@@ -1,0 +1,1 @@
+"""Run blinker and Flask signal receivers in Celery workers."""

@@ -1,0 +1,169 @@
+"""The errors that the bridge raises.
+
+::
+
+    SignalTasksError
+    +-- RegistrationError (ValueError)       a receiver or a type cannot be registered
+    +-- ConfigurationError (RuntimeError)    the application is not set up for the bridge
+    +-- DispatchError                        an event could not leave
+    |   +-- EncodeError (TypeError)          a value cannot travel
+    |   +-- HopLimitError (RecursionError)   handlers kept sending signals to each other
+    |   +-- PublishError (ConnectionError)   the broker did not take it
+    +-- RefusedError                         an envelope that this worker will not run
+        +-- MalformedEnvelopeError (ValueError)
+        +-- UnsupportedVersionError (ValueError)
+        +-- SignatureError (ValueError)
+        +-- UnknownReceiverError (LookupError)
+        +-- DecodeError (ValueError)
+        +-- ArgumentsError (TypeError)
+
+No message ever holds a value that somebody sent: payloads are people's data.
+"""
+
+from __future__ import annotations
+
+
+class SignalTasksError(Exception):
+    """Root of every error that the bridge raises on purpose."""
+
+
+class RegistrationError(SignalTasksError, ValueError):
+    """A receiver or a type cannot be registered as asked."""
+
+
+class ConfigurationError(SignalTasksError, RuntimeError):
+    """The application lacks something that the bridge needs."""
+
+
+class DispatchError(SignalTasksError):
+    """An event could not be turned into messages and handed to the broker.
+
+    Args:
+        message: What happened and what to do next.
+        receiver: Name of the receiver concerned; None when it is not one alone.
+    """
+
+    def __init__(self, message: str, *, receiver: str | None = None) -> None:
+        super().__init__(message)
+        self.receiver = receiver
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"receiver {self.receiver}: {message}" if self.receiver else message
+
+
+class EncodeError(DispatchError, TypeError):
+    """A value cannot travel: no tag is registered for its type, or it is too deep.
+
+    Args:
+        path: Where the value stands, such as ``kwargs['order'].items[2]``.
+        type_name: The full name of its type.
+        reason: What is wrong and how to mend it.
+        receiver: Name of the receiver that it was meant for, where known.
+    """
+
+    def __init__(
+        self, *, path: str, type_name: str, reason: str, receiver: str | None = None
+    ) -> None:
+        super().__init__(
+            f"cannot encode {path} ({type_name}): {reason}", receiver=receiver
+        )
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+
+
+class HopLimitError(DispatchError, RecursionError):
+    """Handlers sent signals that ran handlers that sent signals, past the limit.
+
+    Args:
+        trail: The signals' names on the way here, the oldest first.
+    """
+
+    def __init__(self, trail: tuple[str, ...]) -> None:
+        super().__init__(
+            f"not dispatched, for it is {len(trail)} hops from the first signal: "
+            f"{' -> '.join(trail)}. Break the loop in the handlers of these signals, "
+            "or raise the limit (SIGNAL_TASKS_MAX_HOPS)."
+        )
+        self.trail = trail
+
+
+class PublishError(DispatchError, ConnectionError):
+    """The broker could not be reached, or did not take the messages in time.
+
+    After a timeout the broker may have taken a message all the same, so whoever
+    publishes again has to publish the same envelopes, with the same event id.
+
+    Args:
+        message: What happened and what to do next.
+        envelopes: How many messages did not leave.
+    """
+
+    def __init__(self, message: str, *, envelopes: int) -> None:
+        super().__init__(message)
+        self.envelopes = envelopes
+
+
+class RefusedError(SignalTasksError):
+    """An envelope that this worker will not run, now or when it is tried again.
+
+    Args:
+        message: What happened and what to do next.
+        receiver: Name of the receiver that the envelope is for, where known.
+    """
+
+    def __init__(self, message: str, *, receiver: str | None = None) -> None:
+        super().__init__(message)
+        self.receiver = receiver
+
+
+class MalformedEnvelopeError(RefusedError, ValueError):
+    """The message is no envelope of ours, or it is cut off or altered."""
+
+
+class UnsupportedVersionError(RefusedError, ValueError):
+    """The envelope was written in a wire version that this code does not read.
+
+    Args:
+        version: The version that the envelope names.
+        supported: The versions that this code reads.
+    """
+
+    def __init__(self, version: int, *, supported: tuple[int, ...]) -> None:
+        known = ", ".join(map(str, supported))
+        super().__init__(
+            f"the envelope has wire version {version}, and this worker reads {known}. "
+            "Upgrade signal-tasks in the worker before you upgrade it in the senders."
+        )
+        self.version = version
+        self.supported = supported
+
+
+class SignatureError(RefusedError, ValueError):
+    """The envelope's signature does not verify with any key of this worker."""
+
+
+class UnknownReceiverError(RefusedError, LookupError):
+    """No handler is registered here under the name that the envelope asks for."""
+
+
+class DecodeError(RefusedError, ValueError):
+    """A payload cannot be turned back into what was sent.
+
+    Args:
+        path: Where the value stands, such as ``kwargs['order'].items[2]``.
+        tag: Name of the tag concerned, where it is one.
+        reason: What is wrong and how to mend it.
+    """
+
+    def __init__(self, *, path: str, tag: str | None, reason: str) -> None:
+        of = f" (tag {tag!r})" if tag else ""
+        super().__init__(f"cannot decode {path}{of}: {reason}")
+        self.path = path
+        self.tag = tag
+        self.reason = reason
+
+
+class ArgumentsError(RefusedError, TypeError):
+    """The handler cannot be called with the arguments that the event carries."""

@@ -1,0 +1,22 @@
+"""Shapes that several rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+JSONValue: TypeAlias = (
+    "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+)
+"""What the standard library's :mod:`json` reads and writes without help."""
+
+Handler: TypeAlias = Callable[..., Any]
+"""The user's function. What it accepts is between it and the signal's sender."""
+
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+Extract: TypeAlias = Callable[..., Mapping[str, object]]
+"""Called as ``extract(sender, **kwargs)`` on the request path; picks what travels."""
+
+Condition: TypeAlias = Callable[..., bool]
+"""Called as ``condition(sender, **kwargs)`` on the request path; false sends nothing."""
