@@ -1,0 +1,353 @@
+"""Where both sides are wired together, and where receivers are declared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import isasyncgenfunction, isgeneratorfunction
+from typing import Any, Literal, TypeVar
+from weakref import WeakSet
+
+from blinker import ANY, Signal
+from celery import Celery
+
+from .codec import Codec
+from .consumer import Consumer
+from .dispatcher import Dispatcher
+from .envelope import Seal
+from .exceptions import ConfigurationError, RegistrationError
+from .publisher import CeleryPublisher
+from .registry import Receiver, Registry, place_of, signal_name, unused_name
+from .relay_receiver import RelayReceivers
+from .tasks import CeleryHost, ReceiverTasks, split_options
+from .typing import Condition, Extract, Handler, HandlerT
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OnError = Literal["raise", "log"]
+
+PUBLISH_TIMEOUT_SECONDS = 0.5
+MAX_HOPS = 8
+
+
+class Bridge:
+    """Runs the receivers of blinker signals in Celery workers.
+
+    With Flask, use :class:`signal_tasks.SignalTasks`, which attaches the app to the
+    default bridge, the one of the bare :func:`async_receiver`. A bridge of your own is
+    for programs without Flask, and for receivers that only some apps shall have.
+
+    Args:
+        celery_app: The Celery app to run handlers with, outside Flask.
+        secret_key: Signs envelopes. Without one they are not signed, and whoever can
+            write to the broker can run a handler.
+        secret_key_fallbacks: Older keys, which still verify.
+        on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
+        publish_timeout_seconds: How long the broker may take to connect or answer.
+        max_hops: How many handlers may stand between the first signal and an event.
+    """
+
+    def __init__(
+        self,
+        celery_app: Celery | None = None,
+        *,
+        secret_key: str | bytes | None = None,
+        secret_key_fallbacks: Sequence[str | bytes] = (),
+        on_error: OnError = "log",
+        publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
+        max_hops: int = MAX_HOPS,
+    ) -> None:
+        self.codec = Codec()
+        """Which types travel, and how."""
+        self.registry = Registry()
+        """The receivers, by name."""
+        self._dispatcher = Dispatcher(self.codec)
+        self._tasks = ReceiverTasks(self.registry, Consumer(self.registry, self.codec))
+        self._relays = RelayReceivers(self._deliver)
+        self._hosts: WeakSet[CeleryHost] = WeakSet()
+        self._own_host: CeleryHost | None = None
+        if celery_app is not None:
+            keys = () if secret_key is None else (*secret_key_fallbacks, secret_key)
+            self._own_host = _PlainHost(
+                celery_app=celery_app,
+                seal=Seal(keys),
+                publisher=self.publisher(celery_app, publish_timeout_seconds),
+                raises=on_error == "raise",
+                max_hops=max_hops,
+            )
+            self.attach(self._own_host)
+
+    def async_receiver(
+        self,
+        *signals: Signal,
+        sender: object = ANY,
+        name: str | None = None,
+        extract: Extract | None = None,
+        context: Sequence[str] = (),
+        condition: Condition | None = None,
+        delivery: str | None = None,
+        missing: object = ...,
+        once: bool = False,
+        **celery_options: Any,
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Run the decorated handler in a worker, whenever one of *signals* is sent.
+
+        The handler is returned unchanged, so that it can be called as a function. In
+        the worker it is called as blinker would call it: ``handler(sender, **kwargs)``.
+        Decorators stack; each makes a receiver, which is a Celery task, of its own.
+
+        Args:
+            signals: One or more blinker signals.
+            sender: Listen to this sender alone, as in ``signal.connect(..., sender)``.
+            name: Name of the Celery task; ``module.qualname`` of the handler if left
+                out. Closures and lambdas need one.
+            extract: Called as ``extract(sender, **kwargs)`` where the signal is sent;
+                the handler gets the dict that it returns for keyword arguments.
+            context: Not there yet; must be empty.
+            condition: Called like *extract*; when it returns something false, the event
+                does not reach this handler.
+            delivery: ``"direct"`` (the default): the broker has the message before
+                ``send()`` returns. The only one so far.
+            missing: Not there yet; must be left out.
+            once: Not there yet; must be false.
+            celery_options: Celery's own, for tasks and messages: ``queue``,
+                ``priority``, ``countdown``, ``expires``, ``max_retries``,
+                ``retry_backoff``, ``rate_limit``, ``time_limit`` and so on. Results are
+                ignored unless ``ignore_result=False``; what fails is tried again three
+                times, with backoff and jitter.
+
+        Raises:
+            RegistrationError: Something is wrong with the arguments or the handler, or
+                the name is taken.
+        """
+        _check_signals(signals)
+        _check_policies(context=context, delivery=delivery, missing=missing, once=once)
+        task_options, message_options = split_options(celery_options)
+
+        def decorate(handler: HandlerT) -> HandlerT:
+            _check_handler(handler)
+            receiver = Receiver(
+                name=name or unused_name(self.registry, handler, signals[0]),
+                handler=handler,
+                signals=signals,
+                sender=sender,
+                extract=extract,
+                condition=condition,
+                task_options=task_options,
+                message_options=message_options,
+                place=place_of(handler),
+            )
+            self._add(receiver)
+            return handler
+
+        return decorate
+
+    def register_type(
+        self,
+        cls: type[T],
+        encode: Callable[[T], object] | None = None,
+        decode: Callable[[Any], T] | None = None,
+        tag: str | None = None,
+    ) -> type[T]:
+        """Let instances of *cls* travel; works as a class decorator too.
+
+        Enums, dataclasses and named tuples need no functions. Sender and worker both
+        have to register the type, so do it beside its definition.
+
+        Args:
+            cls: Exactly this class; subclasses are registered for themselves.
+            encode: Turns an instance into something that travels.
+            decode: Turns that back into an instance.
+            tag: The name that stands for it on the wire; ``module.qualname`` if left
+                out. Give one to move or rename the class while events are on their way.
+
+        Raises:
+            RegistrationError: It cannot be registered so.
+        """
+        self.codec.register(cls, encode, decode, tag)
+        return cls
+
+    def connect(self, *handlers: Handler | str) -> None:
+        """Connect *handlers*, or the receivers so named, again after a disconnect."""
+        for receiver in self._receivers_of(handlers):
+            self._relays.connect(receiver)
+
+    def disconnect(self, *handlers: Handler | str) -> None:
+        """Stop sending events to *handlers*, or to the receivers so named.
+
+        Events that are on their way still run.
+        """
+        for receiver in self._receivers_of(handlers):
+            self._relays.disconnect(receiver)
+
+    @contextmanager
+    def disconnected(self, *handlers: Handler | str) -> Iterator[None]:
+        """Disconnect *handlers*, or all there are, while the block runs: for tests."""
+        receivers = self._receivers_of(handlers) if handlers else tuple(self.registry)
+        connected = [one for one in receivers if self._relays.has(one)]
+        for receiver in connected:
+            self._relays.disconnect(receiver)
+        try:
+            yield
+        finally:
+            for receiver in connected:
+                self._relays.connect(receiver)
+
+    def attach(self, host: CeleryHost) -> None:
+        """Serve *host* too: its events, and handlers in its workers.
+
+        The bridge does not keep it alive.
+        """
+        self._hosts.add(host)
+        self._tasks.serve(host)
+
+    def publisher(self, celery_app: Celery, timeout_seconds: float) -> CeleryPublisher:
+        """Return a way to the broker of *celery_app*, for a host to keep."""
+        return CeleryPublisher(
+            celery_app, self.registry, timeout_seconds=timeout_seconds
+        )
+
+    def _add(self, receiver: Receiver) -> None:
+        former = self.registry.add(receiver)
+        if former is not None:
+            self._relays.disconnect(former)
+        self._tasks.add(receiver)
+        self._relays.connect(receiver)
+
+    def _deliver(
+        self,
+        signal: Signal,
+        sender: object,
+        kwargs: Mapping[str, object],
+        receivers: Sequence[Receiver],
+    ) -> None:
+        host = self._host_of(sender)
+        if host is None:
+            _logger.error(
+                "event of %s not sent: it belongs to no app that has SignalTasks, or "
+                "the bridge cannot tell to which. Send it with the app as its sender or "
+                "inside an app context, and call SignalTasks.init_app(app) for the app.",
+                signal_name(signal),
+            )
+            return
+        self._dispatcher.dispatch(
+            host,
+            signal=signal_name(signal),
+            sender=sender,
+            kwargs=kwargs,
+            receivers=receivers,
+        )
+
+    def _host_of(self, sender: object) -> CeleryHost | None:
+        """Return the host that the event belongs to, if that is clear."""
+        unsure: list[CeleryHost] = []
+        hosts = tuple(self._hosts)
+        for host in hosts:
+            claim = host.claims(sender)
+            if claim:
+                return host
+            if claim is None:
+                unsure.append(host)
+        if not hosts:
+            raise ConfigurationError(
+                "a signal with async receivers was sent, and no app is there to run "
+                "them: call SignalTasks(app) or init_app(app), or without Flask use "
+                "Bridge(celery_app) and its async_receiver()."
+            )
+        return unsure[0] if len(unsure) == 1 else None
+
+    def _receivers_of(self, handlers: Sequence[Handler | str]) -> tuple[Receiver, ...]:
+        found: list[Receiver] = []
+        for handler in handlers:
+            if isinstance(handler, str):
+                found.append(self.registry.get(handler))
+                continue
+            receivers = self.registry.of(handler)
+            if not receivers:
+                raise RegistrationError(
+                    f"the function at {place_of(handler)} is no async receiver of this "
+                    "bridge. Decorate it first, or give the receiver's name."
+                )
+            found.extend(receivers)
+        return tuple(found)
+
+
+class _PlainHost:
+    """A Celery app alone, with no web framework around it."""
+
+    def __init__(
+        self,
+        *,
+        celery_app: Celery,
+        seal: Seal,
+        publisher: CeleryPublisher,
+        raises: bool,
+        max_hops: int,
+    ) -> None:
+        self.celery_app = celery_app
+        self.application = celery_app
+        self.seal = seal
+        self.publisher = publisher
+        self.raises = raises
+        self.max_hops = max_hops
+
+    def claims(self, sender: object) -> None:
+        """Leave it open: there is nothing to tell by whose event it is."""
+
+    def context(self) -> AbstractContextManager[object]:
+        """Return no context at all."""
+        return nullcontext()
+
+
+def _check_signals(signals: Sequence[object]) -> None:
+    if not signals:
+        raise RegistrationError(
+            "async_receiver() needs at least one signal: @async_receiver(user_registered)."
+        )
+    for signal in signals:
+        if not isinstance(signal, Signal):
+            raise RegistrationError(
+                f"async_receiver() takes blinker signals, not {type(signal).__name__}: "
+                "@async_receiver(user_registered). To get a signal by its name, call "
+                "blinker.signal(name)."
+            )
+
+
+def _check_policies(
+    *, context: Sequence[str], delivery: str | None, missing: object, once: bool
+) -> None:
+    asked = {
+        "context": bool(context),
+        "delivery": delivery not in (None, "direct"),
+        "missing": missing is not ...,
+        "once": once,
+    }
+    for option, is_asked in asked.items():
+        if is_asked:
+            raise RegistrationError(
+                f"async_receiver({option}=...) is not in this version, which delivers "
+                "directly and restores nothing but the app context. Leave it out; to "
+                "send facts of the request along, pick them with extract=."
+            )
+
+
+def _check_handler(handler: object) -> None:
+    if not callable(handler):
+        raise RegistrationError(
+            f"async_receiver() decorates a function, not {type(handler).__name__}."
+        )
+    if isgeneratorfunction(handler) or isasyncgenfunction(handler):
+        raise RegistrationError(
+            f"the handler at {place_of(handler)} is a generator, so calling it would run "
+            "nothing of it. Let it return instead of yield."
+        )
+
+
+default_bridge = Bridge()
+"""The bridge of the bare :func:`async_receiver` and :func:`register_type`."""
+
+async_receiver = default_bridge.async_receiver
+register_type = default_bridge.register_type

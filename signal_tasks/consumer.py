@@ -1,0 +1,173 @@
+"""The way in: an envelope's text becomes a call of its handler.
+
+In: the text, as the task got it. Out: what the handler returns, or a ``RefusedError``
+for an envelope that this worker will not run, now or later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import Awaitable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .codec import Codec
+from .envelope import Envelope
+from .event import Event, handling, quiet
+from .exceptions import (
+    ArgumentsError,
+    MalformedEnvelopeError,
+    RefusedError,
+    UnknownReceiverError,
+)
+from .host import Host
+from .registry import Receiver, Registry
+from .signals import EnvelopeRefused, envelope_refused, report
+from .typing import JSONValue
+
+_logger = logging.getLogger(__name__)
+
+
+class Consumer:
+    """Opens envelopes and calls handlers.
+
+    Args:
+        registry: Names the handlers.
+        codec: Decodes what the dispatcher encoded.
+    """
+
+    def __init__(self, registry: Registry, codec: Codec) -> None:
+        self._registry = registry
+        self._codec = codec
+
+    def consume(
+        self,
+        host: Host,
+        text: object,
+        *,
+        receiver: str,
+        attempt: int,
+        headers: Mapping[str, object],
+    ) -> object:
+        """Run the handler that the envelope in *text* is for.
+
+        Args:
+            host: The application to run it in.
+            text: The envelope, sealed.
+            receiver: The name under which the message came, which nobody signed.
+            attempt: 1 the first time.
+            headers: The message's headers.
+
+        Raises:
+            RefusedError: The envelope cannot be run here. That is logged and reported.
+            Exception: Whatever the handler raises.
+        """
+        # The handler runs inside this too, but under `handling`, which lifts it.
+        with quiet():
+            try:
+                envelope = host.seal.open(text)
+                known = self._named(envelope, receiver)
+                with host.context():
+                    return self._run(known, envelope, attempt, headers)
+            except RefusedError as error:
+                refuse(host.application, receiver, error)
+                raise
+
+    def _named(self, envelope: Envelope, receiver: str) -> Receiver:
+        if envelope.receiver != receiver:
+            raise UnknownReceiverError(
+                f"the envelope is for {envelope.receiver} and came as a task of "
+                f"{receiver}. Somebody redirected it; look who may write to the broker.",
+                receiver=receiver,
+            )
+        return self._registry.get(receiver)
+
+    def _run(
+        self,
+        receiver: Receiver,
+        envelope: Envelope,
+        attempt: int,
+        headers: Mapping[str, object],
+    ) -> object:
+        sender, kwargs = self._decoded(envelope)
+        _check_fit(receiver, sender, kwargs)
+        event = Event(
+            id=envelope.id,
+            signal=envelope.signal,
+            sent_at=envelope.sent_at,
+            attempt=attempt,
+            trail=envelope.trail,
+            headers=headers,
+        )
+        with handling(event):
+            result = receiver.handler(sender, **kwargs)
+            return _awaited(result) if inspect.isawaitable(result) else result
+
+    def _decoded(self, envelope: Envelope) -> tuple[object, dict[str, object]]:
+        try:
+            sender = envelope.payload["sender"]
+            kwargs = envelope.payload["kwargs"]
+        except KeyError as error:
+            raise MalformedEnvelopeError("the payload lacks a part.") from error
+        if not isinstance(kwargs, dict):
+            raise MalformedEnvelopeError("the payload has no keyword arguments.")
+        return self._codec.decode(sender, path="sender"), self._all_decoded(kwargs)
+
+    def _all_decoded(self, kwargs: dict[str, JSONValue]) -> dict[str, object]:
+        return {
+            name: self._codec.decode(value, path=f"kwargs[{name!r}]")
+            for name, value in kwargs.items()
+        }
+
+
+def refuse(application: object, receiver: str, error: RefusedError) -> None:
+    """Log and report an envelope that nobody here will run."""
+    error.receiver = error.receiver or receiver
+    _logger.error(
+        "envelope for %s refused: %s",
+        receiver,
+        error,
+        extra={"signal_tasks.receiver": receiver},
+    )
+    report(
+        envelope_refused,
+        application,
+        EnvelopeRefused(receiver=receiver, error=error),
+    )
+
+
+def _check_fit(
+    receiver: Receiver, sender: object, kwargs: Mapping[str, object]
+) -> None:
+    """Refuse arguments that the handler does not take, before it has begun.
+
+    A TypeError out of the call itself could as well come from inside the handler.
+    """
+    try:
+        inspect.signature(receiver.handler).bind(sender, **kwargs)
+    except TypeError as error:
+        raise ArgumentsError(
+            f"handler {receiver.name} at {receiver.place} does not take what its event "
+            f"carries: {error}. Change its parameters (end them with **extra), or what "
+            "the signal is sent with.",
+            receiver=receiver.name,
+        ) from error
+
+
+def _awaited(result: Awaitable[Any]) -> object:
+    """Run a coroutine handler to its end."""
+
+    async def finish() -> object:
+        return await result
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(finish())
+    # Celery runs tasks eagerly in tests, which may stand inside a running loop.
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(context.run, asyncio.run, finish()).result()

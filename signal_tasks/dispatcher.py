@@ -1,0 +1,237 @@
+"""The way out: sender and kwargs become envelopes and go to the publisher.
+
+In: an event, and the receivers connected to it. Out: one envelope for each receiver
+that wants it. What fails for one receiver does not keep the event from the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from .codec import Codec
+from .envelope import Envelope
+from .event import current_trail
+from .exceptions import DispatchError, EncodeError, HopLimitError, SignalTasksError
+from .host import Host
+from .registry import Receiver
+from .signals import (
+    DispatchFailed,
+    EventPublished,
+    dispatch_failed,
+    event_published,
+    report,
+)
+from .typing import JSONValue
+
+_logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Sends events to the receivers' queues.
+
+    Args:
+        codec: Encodes senders and keyword arguments.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def dispatch(
+        self,
+        host: Host,
+        *,
+        signal: str,
+        sender: object,
+        kwargs: Mapping[str, object],
+        receivers: Sequence[Receiver],
+    ) -> None:
+        """Send one event to all of *receivers* that want it.
+
+        Raises:
+            SignalTasksError: It did not leave for all of them, and the host wants to
+                hear of it here. Otherwise that is logged and reported.
+        """
+        departure = _Departure(self._codec, host, signal, sender, kwargs)
+        departure.leave_for(receivers)
+        departure.settle()
+
+
+class _Departure:
+    """One event on its way out, and what kept it from which receivers."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        host: Host,
+        signal: str,
+        sender: object,
+        kwargs: Mapping[str, object],
+    ) -> None:
+        self._codec = codec
+        self._host = host
+        self._signal = signal
+        self._sender = sender
+        self._kwargs = kwargs
+        self._id = uuid4().hex
+        self._sent_at = datetime.now(UTC)
+        self._trail = current_trail()
+        self._failures: list[DispatchFailed] = []
+
+    def leave_for(self, receivers: Sequence[Receiver]) -> None:
+        """Seal and publish an envelope for each receiver that wants the event."""
+        with self._noting_failure(receivers):
+            self._check_hops()
+            envelopes = self._envelopes(receivers)
+            if envelopes:
+                self._publish(envelopes)
+
+    def settle(self) -> None:
+        """Report what failed, and raise or log it, as the host wants it."""
+        if not self._failures:
+            return
+        for failure in self._failures:
+            report(dispatch_failed, self._host.application, failure)
+        if self._host.raises:
+            first, *others = (failure.error for failure in self._failures)
+            for other in others:
+                first.add_note(f"Also: {other}")
+            raise first
+        for failure in self._failures:
+            _log(failure)
+
+    def _check_hops(self) -> None:
+        if len(self._trail) > self._host.max_hops:
+            raise HopLimitError((*self._trail, self._signal))
+
+    def _envelopes(self, receivers: Sequence[Receiver]) -> list[Envelope]:
+        envelopes: list[Envelope] = []
+        taking_all: list[Receiver] = []
+        for receiver in receivers:
+            with self._noting_failure([receiver]):
+                if not self._is_wanted_by(receiver):
+                    continue
+                if receiver.extract is None:
+                    taking_all.append(receiver)
+                else:
+                    extracted = self._call(receiver, "extract")
+                    envelopes += self._seal([receiver], _checked(extracted))
+        if taking_all:
+            with self._noting_failure(taking_all):
+                envelopes += self._seal(taking_all, self._kwargs)
+        return envelopes
+
+    def _is_wanted_by(self, receiver: Receiver) -> bool:
+        return receiver.condition is None or bool(self._call(receiver, "condition"))
+
+    def _call(self, receiver: Receiver, role: str) -> object:
+        """Call the receiver's ``extract`` or ``condition``."""
+        try:
+            return getattr(receiver, role)(self._sender, **self._kwargs)
+        except Exception as error:
+            raise DispatchError(
+                f"its {role} raised {type(error).__name__}. Mend it where the traceback "
+                "points; the event was not sent to this receiver."
+            ) from error
+
+    def _seal(
+        self, receivers: Sequence[Receiver], kwargs: Mapping[str, object]
+    ) -> list[Envelope]:
+        return self._host.seal.seal(
+            id=self._id,
+            signal=self._signal,
+            sent_at=self._sent_at,
+            trail=self._trail,
+            payload={
+                "sender": self._encoded_sender(),
+                "kwargs": {
+                    name: self._codec.encode(value, path=f"kwargs[{name!r}]")
+                    for name, value in kwargs.items()
+                },
+            },
+            receivers=[receiver.name for receiver in receivers],
+        )
+
+    def _encoded_sender(self) -> JSONValue:
+        try:
+            return self._codec.encode(self._sender, path="sender")
+        except EncodeError as error:
+            if error.path != "sender":
+                raise
+            raise EncodeError(
+                path=error.path,
+                type_name=error.type_name,
+                reason="a sender is None, a string, an integer, the Flask app or of a "
+                "registered type. Register its type with register_type(), or send the "
+                "signal with a sender that travels, such as its identifier.",
+            ) from error
+
+    def _publish(self, envelopes: Sequence[Envelope]) -> None:
+        names = tuple(envelope.receiver for envelope in envelopes)
+        try:
+            self._host.publisher.publish(envelopes)
+        except Exception as error:  # noqa: BLE001  # a publisher may be anybody's
+            self._note_failure(names, _as_ours(error))
+            return
+        details = EventPublished(
+            event_id=self._id, signal=self._signal, receivers=names
+        )
+        report(event_published, self._host.application, details)
+
+    @contextmanager
+    def _noting_failure(self, receivers: Sequence[Receiver]) -> Iterator[None]:
+        try:
+            yield
+        except SignalTasksError as error:
+            self._note_failure(tuple(receiver.name for receiver in receivers), error)
+
+    def _note_failure(
+        self, receivers: tuple[str, ...], error: SignalTasksError
+    ) -> None:
+        if isinstance(error, DispatchError) and error.receiver is None:
+            error.receiver = ", ".join(receivers)
+        self._failures.append(
+            DispatchFailed(
+                event_id=self._id,
+                signal=self._signal,
+                receivers=receivers,
+                error=error,
+            )
+        )
+
+
+def _checked(extracted: object) -> Mapping[str, object]:
+    if isinstance(extracted, Mapping) and all(
+        isinstance(name, str) for name in extracted
+    ):
+        return extracted
+    raise DispatchError(
+        "its extract returned something else than a dict of keyword arguments "
+        f"({type(extracted).__name__}). Return a dict whose keys are strings."
+    )
+
+
+def _as_ours(error: Exception) -> SignalTasksError:
+    if isinstance(error, SignalTasksError):
+        return error
+    ours = DispatchError(
+        f"publishing raised {type(error).__name__}. Mend it where the traceback points."
+    )
+    ours.__cause__ = error
+    return ours
+
+
+def _log(failure: DispatchFailed) -> None:
+    _logger.error(
+        "event not sent: %s",
+        failure.error,
+        exc_info=failure.error,
+        extra={
+            "signal_tasks.event_id": failure.event_id,
+            "signal_tasks.signal": failure.signal,
+            "signal_tasks.receivers": failure.receivers,
+        },
+    )

@@ -1,0 +1,238 @@
+"""The wire form: what travels for one event and one receiver, signed.
+
+Out: the facts of an event and its encoded payload become one text per receiver.
+In: a text becomes an :class:`Envelope`, if its signature verifies.
+
+Version 1 is a JSON object with its members in this order, the signature last::
+
+    {
+        "v": 1,
+        "id": ...,
+        "signal": ...,
+        "sent_at": ...,
+        "trail": [...],
+        "payload": {...},
+        "context": {...},
+        "receiver": ...,
+        "sig": "...",
+    }
+
+The signature covers every character before ``,"sig":``. So it is checked over the
+text as it came, before any of it is parsed; only the version is looked at earlier,
+for a later version may be signed in another way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeGuard
+
+from itsdangerous import Signer
+
+from .exceptions import (
+    MalformedEnvelopeError,
+    SignatureError,
+    UnsupportedVersionError,
+)
+from .typing import JSONValue
+
+VERSION = 1
+
+EVENT_HEADER = "signal_tasks_event"
+"""Message header that holds the event's identifier and marks a message as ours."""
+
+_VERSION = re.compile(r'\{"v":([0-9]{1,9}),')
+_SIGNATURE = re.compile(r'([A-Za-z0-9_-]*)"\}')
+_SEPARATOR = ',"sig":"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One event on its way to one receiver."""
+
+    id: str
+    """The event's identifier, shared by the envelopes of all its receivers."""
+
+    signal: str
+    receiver: str
+
+    sent_at: datetime
+    """In UTC."""
+
+    trail: tuple[str, ...] = ()
+    """Names of the signals whose handlers led to this event, the oldest first."""
+
+    payload: Mapping[str, JSONValue] = field(repr=False)
+    """The encoded ``sender`` and ``kwargs``."""
+
+    context: Mapping[str, JSONValue] = field(default_factory=dict, repr=False)
+    """What the worker restores while the handler runs, encoded."""
+
+    text: str = field(repr=False)
+    """The signed text that travels."""
+
+
+class Seal:
+    """Writes and signs envelopes, and opens those that verify.
+
+    Args:
+        secret_keys: The newest last; it signs, and all of them verify. With no key,
+            envelopes are neither signed nor verified, and a signed one is refused.
+    """
+
+    def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
+        self._signer = (
+            Signer(
+                list(secret_keys),  # type: ignore[arg-type]  # str and bytes may mix
+                salt=b"signal_tasks.envelope",
+                key_derivation="hmac",
+                digest_method=hashlib.sha256,
+            )
+            if secret_keys
+            else None
+        )
+
+    def seal(
+        self,
+        *,
+        id: str,  # noqa: A002  # the wire's word
+        signal: str,
+        sent_at: datetime,
+        trail: tuple[str, ...],
+        payload: Mapping[str, JSONValue],
+        receivers: Sequence[str],
+    ) -> list[Envelope]:
+        """Write one envelope for each of *receivers*, encoding the event once."""
+        context: dict[str, JSONValue] = {}
+        event = {
+            "v": VERSION,
+            "id": id,
+            "signal": signal,
+            "sent_at": sent_at.isoformat(),
+            "trail": trail,
+            "payload": payload,
+            "context": context,
+        }
+        start = _dump(event).removesuffix("}")
+        return [
+            Envelope(
+                id=id,
+                signal=signal,
+                receiver=receiver,
+                sent_at=sent_at,
+                trail=trail,
+                payload=payload,
+                context=context,
+                text=self._sign(f'{start},"receiver":{_dump(receiver)}'),
+            )
+            for receiver in receivers
+        ]
+
+    def open(self, text: object) -> Envelope:
+        """Read an envelope whose signature verifies.
+
+        Args:
+            text: What came; anybody may have written it.
+
+        Raises:
+            MalformedEnvelopeError: The text is no envelope.
+            UnsupportedVersionError: It was written in another wire version.
+            SignatureError: No key of ours made its signature.
+        """
+        version = _VERSION.match(text) if isinstance(text, str) else None
+        if version is None:
+            raise MalformedEnvelopeError(
+                "the task was called with something else than one envelope. Receivers' "
+                "tasks are not for delay(): call the handler, or send its signal. If "
+                "nobody called it, something else wrote to the queue."
+            )
+        if int(version[1]) != VERSION:
+            raise UnsupportedVersionError(int(version[1]), supported=(VERSION,))
+        self._verify(version.string)
+        return _parse(version.string)
+
+    def _sign(self, unsigned: str) -> str:
+        signature = (
+            self._signer.get_signature(unsigned).decode() if self._signer else ""
+        )
+        return f'{unsigned}{_SEPARATOR}{signature}"}}'
+
+    def _verify(self, text: str) -> None:
+        unsigned, separator, rest = text.rpartition(_SEPARATOR)
+        signature = _SIGNATURE.fullmatch(rest)
+        if not separator or signature is None:
+            raise MalformedEnvelopeError(
+                "the envelope is cut off: it does not end in a signature."
+            )
+        if self._signer is None:
+            _expect_unsigned(signature[1])
+            return
+        if not self._signer.verify_signature(_to_bytes(unsigned), signature[1]):
+            raise SignatureError(
+                "the envelope's signature does not verify, so it does not run. Give web "
+                "and worker the same SECRET_KEY; after a change of keys, keep the old one "
+                "in SECRET_KEY_FALLBACKS until the queues are empty. If the keys are the "
+                "same, somebody else wrote to the broker or altered the message."
+            )
+
+
+def _expect_unsigned(signature: str) -> None:
+    if signature:
+        raise SignatureError(
+            "the envelope is signed, and this worker has no key to verify it with. "
+            "Set SECRET_KEY to the sender's."
+        )
+
+
+def _to_bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedEnvelopeError(
+            "the envelope is no valid Unicode text."
+        ) from error
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _parse(text: str) -> Envelope:
+    try:
+        wire = json.loads(text)
+        return Envelope(
+            id=_text(wire["id"]),
+            signal=_text(wire["signal"]),
+            receiver=_text(wire["receiver"]),
+            sent_at=datetime.fromisoformat(wire["sent_at"]).astimezone(UTC),
+            trail=tuple(map(_text, wire["trail"])),
+            payload=_object(wire["payload"]),
+            context=_object(wire["context"]),
+            text=text,
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedEnvelopeError(
+            f"the envelope cannot be read ({type(error).__name__})."
+        ) from error
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(type(value))
+
+
+def _object(value: object) -> dict[str, JSONValue]:
+    if _is_object(value):
+        return value
+    raise TypeError(type(value))
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, JSONValue]]:
+    """Tell whether *value*, which :mod:`json` read, is a JSON object."""
+    return isinstance(value, dict)

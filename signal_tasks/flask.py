@@ -1,0 +1,195 @@
+"""The Flask extension, and what Flask apps need to travel and to host handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, Task
+from flask import Flask, current_app, has_app_context
+from flask.ctx import AppContext
+from werkzeug.local import LocalProxy
+
+from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
+from .envelope import Seal
+from .exceptions import ConfigurationError
+from .publisher import CeleryPublisher
+
+_EXTENSION = "signal_tasks"
+
+
+class SignalTasks:
+    """The Flask extension: handlers of the app's signals run in its Celery workers.
+
+    Give it the app, or call :meth:`init_app` in an app factory; one object serves
+    several apps. Receivers may be decorated before and after.
+
+    Configuration, in ``app.config``:
+
+    - ``CELERY``: a dict of Celery's settings, such as ``broker_url``. Read when there is
+      no ``app.extensions["celery"]`` yet.
+    - ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` sign and verify what travels.
+    - ``SIGNAL_TASKS_ON_ERROR``: ``"raise"`` or ``"log"``, what a send that fails does;
+      by default it raises in debug and testing.
+    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
+    - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
+
+    Args:
+        app: The app to set up at once.
+        bridge: Which receivers it gets; by default those of the bare ``async_receiver``.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, *, bridge: Bridge | None = None
+    ) -> None:
+        self.bridge = default_bridge if bridge is None else bridge
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Serve *app*.
+
+        Its state stands in ``app.extensions["signal_tasks"]``.
+
+        Raises:
+            ConfigurationError: *app* has the extension already.
+        """
+        if _EXTENSION in app.extensions:
+            raise ConfigurationError(
+                f"the app {app.name} has SignalTasks already. Give it to the constructor "
+                "or to init_app(), not to both."
+            )
+        self.bridge.codec.register(
+            Flask, _app_name, _app_here, tag="flask", subclasses=True
+        )
+        self.bridge.codec.unwrap(LocalProxy, _object_behind)
+        if "celery" not in app.extensions:
+            app.extensions["celery"] = create_celery_app(app)
+        host = FlaskHost(app, self.bridge)
+        app.extensions[_EXTENSION] = host
+        self.bridge.attach(host)
+
+
+class FlaskHost:
+    """A Flask app that events belong to and handlers run in."""
+
+    def __init__(self, app: Flask, bridge: Bridge) -> None:
+        self._app = app
+        self._bridge = bridge
+        self._celery_app = self.celery_app
+        self._publisher = self._new_publisher()
+        self._keys: tuple[str | bytes, ...] | None = None
+        self._seal = Seal(())
+
+    @property
+    def application(self) -> Flask:
+        """The app."""
+        return self._app
+
+    @property
+    def celery_app(self) -> Celery:
+        """The app's Celery app, also when it was given another one later."""
+        celery_app: Celery = self._app.extensions["celery"]
+        return celery_app
+
+    @property
+    def seal(self) -> Seal:
+        """Signs with the app's keys of now; several may change at run time."""
+        keys = _secret_keys(self._app)
+        if keys != self._keys:
+            self._keys, self._seal = keys, Seal(keys)
+        return self._seal
+
+    @property
+    def publisher(self) -> CeleryPublisher:
+        """The way to the broker of the app's Celery app."""
+        if self.celery_app is not self._celery_app:
+            self._celery_app = self.celery_app
+            self._publisher = self._new_publisher()
+            self._bridge.attach(self)
+        return self._publisher
+
+    @property
+    def raises(self) -> bool:
+        """Whether a failed send raises, as configured."""
+        on_error = self._app.config.get("SIGNAL_TASKS_ON_ERROR")
+        if on_error is None:
+            return self._app.debug or self._app.testing
+        if on_error in ("raise", "log"):
+            return bool(on_error == "raise")
+        raise ConfigurationError(
+            "SIGNAL_TASKS_ON_ERROR is something else than 'raise' or 'log'. Set it to one "
+            "of them, or leave it out to raise in debug and testing alone."
+        )
+
+    @property
+    def max_hops(self) -> int:
+        """How far handlers' signals may lead, as configured."""
+        return int(self._app.config.get("SIGNAL_TASKS_MAX_HOPS", MAX_HOPS))
+
+    def claims(self, sender: object) -> bool | None:
+        """Claim what the app sends, and what is sent inside its context."""
+        if isinstance(sender, LocalProxy):
+            sender = _object_behind(sender)
+        if isinstance(sender, Flask):
+            return sender is self._app
+        if has_app_context():
+            return _object_behind(current_app) is self._app
+        return None
+
+    def context(self) -> AppContext:
+        """Return a new context of the app."""
+        return self._app.app_context()
+
+    def _new_publisher(self) -> CeleryPublisher:
+        seconds = self._app.config.get(
+            "SIGNAL_TASKS_PUBLISH_TIMEOUT", PUBLISH_TIMEOUT_SECONDS
+        )
+        return self._bridge.publisher(self.celery_app, float(seconds))
+
+
+def create_celery_app(app: Flask) -> Celery:
+    """Make a Celery app for *app* as Flask's documentation does.
+
+    Its tasks, also those that are no receivers, run inside the app's context.
+    """
+
+    class FlaskTask(Task[Any, Any]):
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
+    celery_app.config_from_object(
+        {
+            "broker_connection_retry_on_startup": True,
+            "task_ignore_result": True,
+            **app.config.get("CELERY", {}),
+        }
+    )
+    celery_app.set_default()
+    return celery_app
+
+
+def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
+    """Return the app's keys, the one that signs last."""
+    key = app.config.get("SECRET_KEY")
+    if not key:
+        return ()
+    return (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), key)
+
+
+def _object_behind(proxy: Any) -> object:
+    """Return what *proxy*, a ``LocalProxy`` whatever its annotation says, stands for."""
+    return proxy._get_current_object()  # noqa: SLF001  # documented by Werkzeug
+
+
+def _app_name(app: Flask) -> str:
+    return app.import_name
+
+
+def _app_here(import_name: object) -> Flask:
+    """Return the app that runs the handler, which is the one that sent the event."""
+    app = _object_behind(current_app)
+    if isinstance(app, Flask) and app.import_name == import_name:
+        return app
+    raise LookupError("the app of that name does not run this handler")

@@ -1,0 +1,54 @@
+"""What both sides need of the application that events belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from .envelope import Envelope, Seal
+
+
+class Publisher(Protocol):
+    """Takes envelopes and gives them to the broker."""
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Hand *envelopes* to the broker, in order, or raise ``PublishError``."""
+        ...
+
+
+class Host(Protocol):
+    """An application: events belong to it, and handlers run inside it."""
+
+    @property
+    def application(self) -> object:
+        """What observers know it by: the Flask app, or the Celery app."""
+        ...
+
+    @property
+    def seal(self) -> Seal:
+        """Signs and opens its envelopes."""
+        ...
+
+    @property
+    def publisher(self) -> Publisher:
+        """The way to its broker."""
+        ...
+
+    @property
+    def raises(self) -> bool:
+        """Whether a failed dispatch raises into ``signal.send()``."""
+        ...
+
+    @property
+    def max_hops(self) -> int:
+        """How many hops from the first signal an event may be."""
+        ...
+
+    def claims(self, sender: object) -> bool | None:
+        """Tell whether an event that *sender* sends now is its own; None: no idea."""
+        ...
+
+    def context(self) -> AbstractContextManager[object]:
+        """Return the context that a handler runs in."""
+        ...

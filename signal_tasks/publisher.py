@@ -1,0 +1,131 @@
+"""Celery's door out: envelopes become task messages on the broker.
+
+In: envelopes, in order. Out: one Celery message each, acknowledged by the broker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from celery import Celery
+from kombu import Producer
+from kombu.exceptions import LimitExceeded, OperationalError
+from kombu.pools import ProducerPool
+
+from .envelope import EVENT_HEADER, Envelope
+from .exceptions import PublishError
+from .registry import Registry
+
+# One reconnect, at once: a pooled connection may have died since its last use.
+_RETRY_POLICY = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
+
+
+class CeleryPublisher:
+    """Publishes through a Celery app, over connections of its own.
+
+    The app's own pool would make a request wait for a sick broker as long as its
+    settings allow, which by default is for ever.
+
+    Args:
+        celery_app: Knows the broker and has a task for each receiver.
+        registry: Knows the receivers' message options.
+        timeout_seconds: How long the broker may take to connect or to answer.
+    """
+
+    def __init__(
+        self, celery_app: Celery, registry: Registry, *, timeout_seconds: float
+    ) -> None:
+        self._celery_app = celery_app
+        self._registry = registry
+        self._timeout_seconds = timeout_seconds
+        self._pool: ProducerPool | None = None
+        self._pool_pid = 0
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Hand *envelopes* to the broker, in order, over one connection.
+
+        Raises:
+            PublishError: The broker could not be reached or did not answer in time.
+                The earlier envelopes may be on their way, and so may the last one.
+        """
+        if not envelopes:
+            return
+        left = list(envelopes)
+        try:
+            with self._producer() as producer:
+                while left:
+                    self._send(left[0], producer)
+                    left.pop(0)
+        except (OperationalError, LimitExceeded) as error:
+            raise PublishError(
+                f"the broker at {self._address()} did not take {len(left)} of "
+                f"{len(envelopes)} messages ({type(error).__name__}). Is it running, and "
+                "is broker_url right? For development, `flask signal-tasks dev` brings "
+                "its own.",
+                envelopes=len(left),
+            ) from error
+
+    def _send(self, envelope: Envelope, producer: Producer) -> None:
+        options = dict(self._registry.get(envelope.receiver).message_options)
+        options["headers"] = {**options.get("headers", {}), EVENT_HEADER: envelope.id}
+        options["argsrepr"] = f"(<event {envelope.id} of {envelope.signal}>,)"
+        options["confirm_timeout"] = self._timeout_seconds
+        self._celery_app.tasks[envelope.receiver].apply_async(
+            args=(envelope.text,),
+            producer=producer,
+            retry=True,
+            retry_policy=_RETRY_POLICY,
+            **options,
+        )
+
+    @contextmanager
+    def _producer(self) -> Iterator[Producer]:
+        with self._producers().acquire(
+            block=True, timeout=self._timeout_seconds
+        ) as producer:
+            yield producer
+
+    def _producers(self) -> ProducerPool:
+        # A forked child must not talk over its parent's sockets.
+        if self._pool is None or self._pool_pid != os.getpid():
+            self._pool, self._pool_pid = self._new_pool(), os.getpid()
+        return self._pool
+
+    def _new_pool(self) -> ProducerPool:
+        connection = self._celery_app.connection_for_write(
+            connect_timeout=self._timeout_seconds,
+            transport_options=self._transport_options(),
+        )
+        limit = self._celery_app.conf.broker_pool_limit or None
+        return ProducerPool(
+            connection.Pool(limit),
+            limit=limit,
+            Producer=self._celery_app.amqp.Producer,
+        )
+
+    def _transport_options(self) -> Mapping[str, object]:
+        """Return options that bound every wait, less what the user has set."""
+        transport = self._celery_app.connection_for_write().transport.driver_type
+        bounds = {
+            "redis": {
+                "socket_timeout": self._timeout_seconds,
+                "socket_connect_timeout": self._timeout_seconds,
+            },
+            "amqp": {
+                "read_timeout": self._timeout_seconds,
+                "write_timeout": self._timeout_seconds,
+                "confirm_publish": True,
+            },
+        }.get(transport, {})
+        chosen = self._celery_app.conf.broker_transport_options
+        return {name: value for name, value in bounds.items() if name not in chosen}
+
+    def _address(self) -> str:
+        return str(self._celery_app.connection_for_write().as_uri())

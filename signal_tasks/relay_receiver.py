@@ -1,0 +1,105 @@
+"""The lightweight blinker receivers that the bridge connects, one per signal and sender.
+
+In: ``signal.send(...)``. Out: the event, with all the receivers that it is for, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Protocol
+
+from blinker import Signal
+
+from .event import is_quiet
+from .registry import Receiver
+
+
+class Deliver(Protocol):
+    """Takes an event that a relay receiver heard."""
+
+    def __call__(
+        self,
+        signal: Signal,
+        sender: object,
+        kwargs: Mapping[str, object],
+        receivers: Sequence[Receiver],
+    ) -> None:
+        """Send the event to *receivers*."""
+        ...
+
+
+class RelayReceiver:
+    """Hears one signal, of one sender or any, for all receivers connected there."""
+
+    def __init__(self, signal: Signal, deliver: Deliver) -> None:
+        self._signal = signal
+        self._deliver = deliver
+        self.receivers: tuple[Receiver, ...] = ()
+        """Replaced as a whole, so that a thread that is sending sees old or new."""
+
+    def __call__(self, sender: object, /, **kwargs: object) -> None:
+        """Pass the event on, unless the bridge's own work caused it."""
+        if not is_quiet():
+            self._deliver(self._signal, sender, kwargs, self.receivers)
+
+
+class RelayReceivers:
+    """Connects receivers to their signals and disconnects them.
+
+    Args:
+        deliver: Gets the events.
+    """
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._relays: dict[tuple[int, object], RelayReceiver] = {}
+        self._lock = Lock()
+
+    def connect(self, receiver: Receiver) -> None:
+        """Connect *receiver* to its signals; once connected it stays so."""
+        with self._lock:
+            for signal in receiver.signals:
+                relay = self._relay(signal, receiver.sender)
+                if receiver not in relay.receivers:
+                    relay.receivers = (*relay.receivers, receiver)
+
+    def disconnect(self, receiver: Receiver) -> None:
+        """Disconnect *receiver*; a signal without receivers costs nothing again."""
+        with self._lock:
+            for signal in receiver.signals:
+                self._leave(signal, receiver)
+
+    def has(self, receiver: Receiver) -> bool:
+        """Tell whether *receiver* is connected to its signals."""
+        relays = tuple(self._relays.values())
+        return any(receiver in relay.receivers for relay in relays)
+
+    def _relay(self, signal: Signal, sender: object) -> RelayReceiver:
+        key = _key(signal, sender)
+        if key not in self._relays:
+            relay = RelayReceiver(signal, self._deliver)
+            signal.connect(relay, sender=sender, weak=False)
+            self._relays[key] = relay
+        return self._relays[key]
+
+    def _leave(self, signal: Signal, receiver: Receiver) -> None:
+        key = _key(signal, receiver.sender)
+        relay = self._relays.get(key)
+        if relay is None:
+            return
+        relay.receivers = tuple(one for one in relay.receivers if one is not receiver)
+        if not relay.receivers:
+            signal.disconnect(relay)
+            del self._relays[key]
+
+
+def _key(signal: Signal, sender: object) -> tuple[int, object]:
+    """Tell senders apart as blinker does: strings and integers by value, else by identity.
+
+    Signals and senders cannot be confused with later ones at the same address, for
+    the receivers of the relay hold on to them.
+    """
+    if isinstance(sender, str | int):
+        return id(signal), sender
+    return id(signal), ("object", id(sender))

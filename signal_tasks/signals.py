@@ -1,0 +1,73 @@
+"""The bridge's reports on itself: blinker signals for logs, metrics and traces.
+
+The sender is the application concerned (the Flask app, or the Celery app of a
+``Bridge``); ``details`` is one frozen object. What a receiver of these signals
+raises is logged and goes no further.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from blinker import Namespace, Signal
+
+from .event import quiet
+from .exceptions import RefusedError, SignalTasksError
+
+_logger = logging.getLogger(__name__)
+_namespace = Namespace()
+
+event_published = _namespace.signal(
+    "event-published", doc="The broker took every message of an event."
+)
+dispatch_failed = _namespace.signal(
+    "dispatch-failed", doc="An event did not leave, or not for all its receivers."
+)
+envelope_refused = _namespace.signal(
+    "envelope-refused", doc="A worker got an envelope that it will not run."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPublished:
+    """Details of :data:`event_published`."""
+
+    event_id: str
+    signal: str
+    receivers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchFailed:
+    """Details of :data:`dispatch_failed`."""
+
+    event_id: str
+    signal: str
+    receivers: tuple[str, ...]
+    """The receivers that this failure keeps the event from."""
+    error: SignalTasksError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeRefused:
+    """Details of :data:`envelope_refused`."""
+
+    receiver: str
+    error: RefusedError
+
+
+def report(
+    signal: Signal,
+    application: object,
+    details: EventPublished | DispatchFailed | EnvelopeRefused,
+) -> None:
+    """Send a lifecycle signal, surviving whatever its receivers do."""
+    if not signal.receivers:
+        return
+    try:
+        # Quiet, for an async receiver of these signals would report on itself for ever.
+        with quiet():
+            signal.send(application, details=details)
+    except Exception:
+        _logger.exception("a receiver of a lifecycle signal failed")

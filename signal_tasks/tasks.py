@@ -1,0 +1,194 @@
+"""Celery's door in: each receiver is a Celery task of its own.
+
+In: a task message, whose one argument is an envelope's text. Out: that text, to the
+consumer.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from celery import Celery, Task
+from celery.result import AsyncResult
+from celery.signals import import_modules, task_unknown
+
+from .consumer import Consumer, refuse
+from .envelope import EVENT_HEADER
+from .event import quiet
+from .exceptions import (
+    RefusedError,
+    RegistrationError,
+    UnknownReceiverError,
+)
+from .host import Host
+from .registry import Receiver, Registry
+
+#: Options that Celery takes with each message and does not read from a task.
+_MESSAGE_OPTIONS = frozenset(
+    {"countdown", "eta", "headers", "link", "link_error", "shadow"}
+)
+
+#: Options that Celery reads from a task, for its runs or for its messages.
+_TASK_OPTIONS = frozenset(
+    {
+        *("acks_late", "acks_on_failure_or_timeout", "reject_on_worker_lost"),
+        *("autoretry_for", "dont_autoretry_for", "max_retries", "default_retry_delay"),
+        *("retry_backoff", "retry_backoff_max", "retry_jitter", "retry_kwargs"),
+        *("compression", "delivery_mode", "exchange", "mandatory", "priority"),
+        *("queue", "routing_key", "expires", "rate_limit", "time_limit"),
+        *("soft_time_limit", "ignore_result", "store_errors_even_if_ignored"),
+        *("send_events", "throws", "track_started", "trail"),
+    }
+)
+
+_DEFAULTS: Mapping[str, Any] = {
+    "ignore_result": True,
+    "autoretry_for": (Exception,),
+    "max_retries": 3,
+    "retry_backoff": True,
+    "retry_jitter": True,
+}
+
+
+def split_options(
+    options: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split Celery's *options* into those of a task and those of each message.
+
+    Raises:
+        RegistrationError: One of them is no option that a receiver can have.
+    """
+    for name in options:
+        if name not in _TASK_OPTIONS | _MESSAGE_OPTIONS:
+            raise RegistrationError(
+                f"async_receiver() takes no option {name!r}{_hint(name)}"
+            )
+    message = {
+        name: value for name, value in options.items() if name in _MESSAGE_OPTIONS
+    }
+    task = {name: value for name, value in options.items() if name in _TASK_OPTIONS}
+    return task, message
+
+
+class CeleryHost(Host, Protocol):
+    """A host whose handlers run as tasks of a Celery app."""
+
+    @property
+    def celery_app(self) -> Celery:
+        """The Celery app that serves it now."""
+        ...
+
+
+class ReceiverTask(Task[Any, Any]):
+    """Mixed into the Celery app's own task class for each receiver's task."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Run the task; what its class does around that sends no events.
+
+        The class that Flask's documentation gives to Celery pushes an app context.
+        """
+        with quiet():
+            return super().__call__(*args, **kwargs)
+
+    def apply_async(self, *args: Any, **options: Any) -> AsyncResult[Any]:
+        """Publish it, also again for a retry, showing nobody what it carries."""
+        options.setdefault("argsrepr", "(<envelope>,)")
+        options.setdefault("kwargsrepr", "{}")
+        options["serializer"] = "json"
+        return super().apply_async(*args, **options)
+
+
+class ReceiverTasks:
+    """Keeps a task for each receiver of one bridge on each Celery app it serves.
+
+    Args:
+        registry: The receivers.
+        consumer: Runs what the tasks get.
+    """
+
+    def __init__(self, registry: Registry, consumer: Consumer) -> None:
+        self._registry = registry
+        self._consumer = consumer
+        self._hosts: WeakSet[CeleryHost] = WeakSet()
+
+    def serve(self, host: CeleryHost) -> None:
+        """Give the Celery app of *host* its tasks, now and whenever a worker starts.
+
+        A worker starts later than this, and *host* may have another Celery app by then.
+        """
+        self._hosts.add(host)
+        import_modules.connect(self._on_import)
+        task_unknown.connect(self._on_unknown)
+        self._add_all(host)
+
+    def add(self, receiver: Receiver) -> None:
+        """Give every Celery app served so far the task of *receiver*."""
+        for host in tuple(self._hosts):
+            self._add(host, receiver)
+
+    def _add_all(self, host: CeleryHost) -> None:
+        for receiver in self._registry:
+            self._add(host, receiver)
+
+    def _add(self, host: CeleryHost, receiver: Receiver) -> None:
+        celery_app = host.celery_app
+        # Celery would keep the old task of this name.
+        celery_app.tasks.pop(receiver.name, None)
+        options = {**_DEFAULTS, **receiver.task_options}
+        # Refusals are logged by the consumer, and no retry would mend them.
+        for expected in ("dont_autoretry_for", "throws"):
+            options[expected] = (*options.get(expected, ()), RefusedError)
+        base: type[ReceiverTask] = type(
+            "ReceiverTask", (ReceiverTask, celery_app.Task), {}
+        )
+        make_task: Callable[[Callable[..., object]], object] = celery_app.task(
+            name=receiver.name,
+            base=base,
+            bind=True,
+            lazy=False,
+            shared=False,
+            **options,
+        )
+        make_task(self._body(host, receiver))
+
+    def _body(self, host: CeleryHost, receiver: Receiver) -> Callable[..., object]:
+        def run(task: Task[Any, Any], *args: object, **kwargs: object) -> object:
+            return self._consumer.consume(
+                host,
+                args[0] if len(args) == 1 and not kwargs else None,
+                receiver=receiver.name,
+                attempt=task.request.retries + 1,
+                headers=task.request.headers or {},
+            )
+
+        run.__name__ = getattr(receiver.handler, "__name__", receiver.name)
+        run.__doc__ = receiver.handler.__doc__
+        run.__module__ = receiver.handler.__module__
+        return run
+
+    def _on_import(self, sender: Celery, **_: object) -> None:
+        for host in tuple(self._hosts):
+            if host.celery_app is sender:
+                self._add_all(host)
+
+    def _on_unknown(self, sender: Any, message: Any, name: str, **_: object) -> None:
+        """Say what an unknown task of ours means; Celery only says that it is unknown."""
+        for host in tuple(self._hosts):
+            if host.celery_app is sender.app and EVENT_HEADER in message.headers:
+                try:
+                    self._registry.get(name)
+                except UnknownReceiverError as error:
+                    refuse(host.application, name, error)
+
+
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, _TASK_OPTIONS | _MESSAGE_OPTIONS, n=1)
+    if close:
+        return f". Did you mean {close[0]!r}?"
+    return (
+        "; besides its own it takes Celery's options for tasks and messages, such as "
+        "queue, priority, countdown, expires, max_retries, rate_limit and time_limit."
+    )
