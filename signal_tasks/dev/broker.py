@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING
 
 from kombu import Connection
 
-from signal_tasks.dev.processes import Children
-from signal_tasks.dev.servers import (
+from signal_tasks.exceptions import ConfigurationError
+
+from .processes import Children
+from .servers import (
     Broker,
     FakeServer,
     RedisServer,
     Server,
     refusal_of,
 )
-from signal_tasks.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -182,7 +183,12 @@ def _usable(kind: str, binary: str) -> RedisServer:
 def _given(url: str) -> Broker:
     try:
         where = Connection(url).info()
-    except (ValueError, KeyError, ImportError) as error:
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the broker's URL needs the module {error.name}, which is not installed. "
+            "Install it, or choose a redis:// or amqp:// broker."
+        ) from error
+    except (ValueError, KeyError) as error:
         # The error's own words may hold a part of the password.
         raise ConfigurationError(
             f"the broker's URL cannot be read ({type(error).__name__}). Write it as "
@@ -197,7 +203,7 @@ def _given(url: str) -> Broker:
     refusal = refusal_of(url)
     if refusal is not None:
         raise ConfigurationError(
-            f"the broker at {where['hostname']}:{where['port']} does not answer "
+            f"no connection to the broker at {where['hostname']}:{where['port']} "
             f"({refusal}). Start it or correct its URL; without any URL a broker is "
             "started here."
         ) from refusal

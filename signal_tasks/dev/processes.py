@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from signal_tasks.dev import janitor
+from . import janitor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,18 +118,21 @@ class Child:
         """Pass on what it writes from now on."""
         self._is_muted = False
 
-    def stop(self, hurry: threading.Event | None = None) -> None:
-        """End it and everything that it started.
+    def ask_to_end(self) -> None:
+        """Send its main process one SIGTERM, which is a warm shutdown to Celery."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._process.send_signal(signal.SIGTERM)
 
-        Its main process alone is asked, and once, for that is a warm shutdown to a
-        Celery worker. May be called again while another thread is still waiting.
+    def stop(self, hurry: threading.Event | None = None) -> None:
+        """End it and everything that it started, and wait for that.
+
+        May be called again while another thread is still waiting.
 
         Args:
             hurry: Cuts the grace short when it is set.
         """
-        if not self._is_asked:
-            self._is_asked = True
-            self._process.send_signal(signal.SIGTERM)
+        self.ask_to_end()
         if not self._ends_within(self._command.grace_seconds, hurry):
             self._process.send_signal(self._command.cold_signal)
             self._ends_within(_COLD_SECONDS)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from amqp.exceptions import AMQPError
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from signal_tasks.dev.processes import Child, Children, Command
 from signal_tasks.exceptions import ConfigurationError
+
+from .processes import Child, Children, Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -63,9 +65,14 @@ class Server(Protocol):
         ...
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port of *host* that nobody listened on a moment ago."""
-    with socket.create_server((host, 0)) as listener:
+def free_port(host: str = "127.0.0.1", port: int = 0) -> int:
+    """Return *port*, or any for 0, if one could listen on it a moment ago.
+
+    Raises:
+        OSError: Nobody could.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
         return int(listener.getsockname()[1])
 
 
@@ -128,7 +135,7 @@ class FakeServer:
         raise _failed_start("fakeredis", child)
 
 
-def refusal_of(url: str) -> OperationalError | None:
+def refusal_of(url: str) -> Exception | None:
     """Return why the broker at *url* does not take a connection; None when it does."""
     is_redis = urlsplit(url).scheme in {"redis", "rediss"}
     # AMQP's transport takes its limit from connect_timeout, and knows no other.
@@ -140,9 +147,12 @@ def refusal_of(url: str) -> OperationalError | None:
     )
     with connection:
         try:
-            connection.ensure_connection(max_retries=0, timeout=_ANSWER_SECONDS)
-        except OperationalError as refusal:
-            return refusal
+            # One attempt for each of the URLs that a semicolon separates.
+            connection.ensure_connection(
+                max_retries=url.count(";"), interval_start=0, timeout=_ANSWER_SECONDS
+            )
+        except (OperationalError, AMQPError) as refusal:
+            return refusal  # kombu leaves a refused AMQP login as it is
     return None
 
 
