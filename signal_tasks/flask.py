@@ -153,7 +153,7 @@ def create_celery_app(app: Flask) -> Celery:
     Its tasks, also those that are no receivers, run inside the app's context.
     """
 
-    class FlaskTask(Task[Any, Any]):
+    class FlaskTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
         def __call__(self, *args: object, **kwargs: object) -> object:
             with app.app_context():
                 return self.run(*args, **kwargs)

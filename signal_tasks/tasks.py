@@ -82,7 +82,7 @@ class CeleryHost(Host, Protocol):
         ...
 
 
-class ReceiverTask(Task[Any, Any]):
+class ReceiverTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
     """Mixed into the Celery app's own task class for each receiver's task."""
 
     def __call__(self, *args: object, **kwargs: object) -> object:
