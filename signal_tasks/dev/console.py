@@ -6,11 +6,13 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
-_COLOURS = {"web": 36, "worker": 32, "broker": 35, "dev": 33}
+_COLOURS = {"web": "cyan", "worker": "green", "broker": "magenta", "dev": "yellow"}
 _WIDTH = max(map(len, _COLOURS))
 
 
@@ -29,7 +31,7 @@ class Console:
 
     Args:
         stream: Where the lines go.
-        is_coloured: Whether the names have colours.
+        is_coloured: Whether the names have colours; if not, nothing has.
     """
 
     def __init__(self, stream: TextIO, *, is_coloured: bool = False) -> None:
@@ -43,14 +45,14 @@ class Console:
 
         A closed terminal must not keep the processes from being ended in order.
         """
-        label = f"{name:<{_WIDTH}} |"
-        if self._is_coloured:
-            label = f"\x1b[{_COLOURS.get(name, 37)}m{label}\x1b[0m"
+        line = click.style(f"{name:<{_WIDTH}} |", fg=_COLOURS.get(name)) + f" {text}\n"
+        if not self._is_coloured:
+            line = click.unstyle(line)  # some children colour their own words as well
         with self._lock:
             if self._is_gone:
                 return
             try:
-                self._stream.write(f"{label} {text}\n")
+                self._stream.write(line)
                 self._stream.flush()
             except OSError:
                 self._is_gone = True

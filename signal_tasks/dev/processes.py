@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -95,7 +95,7 @@ class Child:
         self._on_line = on_line
         self._on_exit = on_exit
         self._is_muted = command.is_muted
-        self._is_asked = False
+        self._sent: set[signal.Signals] = set()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._waiter = threading.Thread(target=self._await_end, daemon=True)
 
@@ -112,7 +112,7 @@ class Child:
     @property
     def is_asked_to_end(self) -> bool:
         """Whether its end, when it comes, is what somebody here wanted."""
-        return self._is_asked
+        return bool(self._sent)
 
     def unmute(self) -> None:
         """Pass on what it writes from now on."""
@@ -120,9 +120,7 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Send its main process one SIGTERM, which is a warm shutdown to Celery."""
-        if not self._is_asked:
-            self._is_asked = True
-            self._process.send_signal(signal.SIGTERM)
+        self._send_once(signal.SIGTERM)
 
     def stop(self, hurry: threading.Event | None = None) -> None:
         """End it and everything that it started, and wait for that.
@@ -134,10 +132,15 @@ class Child:
         """
         self.ask_to_end()
         if not self._ends_within(self._command.grace_seconds, hurry):
-            self._process.send_signal(self._command.cold_signal)
+            self._send_once(self._command.cold_signal)
             self._ends_within(_COLD_SECONDS)
         self._kill_group()
         self._waiter.join()
+
+    def _send_once(self, signum: signal.Signals) -> None:
+        if signum not in self._sent:
+            self._sent.add(signum)
+            self._process.send_signal(signum)
 
     def _ends_within(
         self, seconds: float, hurry: threading.Event | None = None
@@ -155,11 +158,12 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
     def _read(self) -> None:
-        for line in self._process.stdout or ():
-            text = line.rstrip("\n")
-            self.last_lines.append(text)
-            if not self._is_muted:
-                self._on_line(self.name, text)
+        with self._process.stdout or nullcontext(()) as lines:
+            for line in lines:
+                text = line.rstrip("\n")
+                self.last_lines.append(text)
+                if not self._is_muted:
+                    self._on_line(self.name, text)
 
     def _await_end(self) -> None:
         self._process.wait()

@@ -81,7 +81,8 @@ class Stack:
         self, settings: StackSettings, children: Children, *, broker: Broker, port: int
     ) -> None:
         self.broker = broker
-        self.url = f"http://{settings.host}:{port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.url = f"http://{host}:{port}"
         self._settings = settings
         self._children = children
         self._port = port

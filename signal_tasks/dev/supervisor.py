@@ -14,7 +14,7 @@ from .stack import Stack, StackSettings
 from .watching import Changes, Watch, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import FrameType
 
     from .console import Console
@@ -31,13 +31,20 @@ class Supervisor:
         settings: What to run.
         console: Where the processes' output and our own words go.
         watch: Notices changed code; None restarts nothing.
+        start: Starts the stack among the children that it is given.
 
     .. versionadded:: 0.1
     """
 
     def __init__(
-        self, settings: StackSettings, console: Console, *, watch: Watch | None
+        self,
+        settings: StackSettings,
+        console: Console,
+        *,
+        watch: Watch | None,
+        start: Callable[[StackSettings, Children], Stack] = Stack.start,
     ) -> None:
+        self._start = start
         self._settings = settings
         self._console = console
         self._watch = watch
@@ -59,7 +66,7 @@ class Supervisor:
             Children(on_line=self._console.line, on_exit=self._events.put) as children,
             self._watching(),
         ):
-            stack = Stack.start(self._settings, children)
+            stack = self._start(self._settings, children)
             self._introduce(stack)
             exit_code = self._attend(stack)
             self._end(stack)
