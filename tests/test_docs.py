@@ -1,0 +1,36 @@
+"""The examples of the README and of every page below docs/ run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import run_page
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if list(run_page.parse(page).examples())],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_examples_run(page: Path, tmp_path: Path) -> None:
+    """The Python examples of a page run, from an empty folder and with no broker."""
+    environment = os.environ | {"CELERY_BROKER_URL": "memory://", "FLASK_DEBUG": "1"}
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", run_page.__file__, page],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
