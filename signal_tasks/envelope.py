@@ -47,7 +47,8 @@ EVENT_HEADER = "signal_tasks_event"
 """Message header that holds the event's identifier and marks a message as ours."""
 
 _VERSION = re.compile(r'\{"v":([0-9]{1,9}),')
-_SIGNATURE = re.compile(r'([A-Za-z0-9_-]*)"\}')
+# Of the last character, base64 ignores two bits; there is one way to write them.
+_SIGNATURE = re.compile(r'((?:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])?)"\}')
 _SEPARATOR = ',"sig":"'
 
 
@@ -70,7 +71,9 @@ class Envelope:
     payload: Mapping[str, JSONValue] = field(repr=False)
     """The encoded ``sender`` and ``kwargs``."""
 
-    context: Mapping[str, JSONValue] = field(default_factory=dict, repr=False)
+    context: Mapping[str, JSONValue] = field(
+        default_factory=dict[str, JSONValue], repr=False
+    )
     """What the worker restores while the handler runs, encoded."""
 
     text: str = field(repr=False)
@@ -83,17 +86,19 @@ class Seal:
     Args:
         secret_keys: The newest last; it signs, and all of them verify. With no key,
             envelopes are neither signed nor verified, and a signed one is refused.
+            An empty key, which everybody could sign with, is no key.
     """
 
     def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
+        keys = [key for key in secret_keys if key]
         self._signer = (
             Signer(
-                list(secret_keys),  # type: ignore[arg-type]  # str and bytes may mix
+                keys,  # type: ignore[arg-type]  # str and bytes may mix
                 salt=b"signal_tasks.envelope",
                 key_derivation="hmac",
                 digest_method=hashlib.sha256,
             )
-            if secret_keys
+            if keys
             else None
         )
 
@@ -199,7 +204,8 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # In ASCII, for a name may hold a lone surrogate, which has no bytes to sign.
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _parse(text: str) -> Envelope:
@@ -209,13 +215,13 @@ def _parse(text: str) -> Envelope:
             id=_text(wire["id"]),
             signal=_text(wire["signal"]),
             receiver=_text(wire["receiver"]),
-            sent_at=datetime.fromisoformat(wire["sent_at"]).astimezone(UTC),
-            trail=tuple(map(_text, wire["trail"])),
+            sent_at=_moment(wire["sent_at"]),
+            trail=_texts(wire["trail"]),
             payload=_object(wire["payload"]),
             context=_object(wire["context"]),
             text=text,
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise MalformedEnvelopeError(
             f"the envelope cannot be read ({type(error).__name__})."
         ) from error
@@ -227,10 +233,28 @@ def _text(value: object) -> str:
     raise TypeError(type(value))
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if _is_list(value):
+        return tuple(map(_text, value))
+    raise TypeError(type(value))
+
+
+def _moment(value: object) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError("no time zone")
+    return moment.astimezone(UTC)
+
+
 def _object(value: object) -> dict[str, JSONValue]:
     if _is_object(value):
         return value
     raise TypeError(type(value))
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    """Tell whether *value*, which :mod:`json` read, is a JSON array."""
+    return isinstance(value, list)
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, JSONValue]]:
