@@ -1,0 +1,47 @@
+"""The fixtures that the unit tests share."""
+
+from __future__ import annotations
+
+import pytest
+from blinker import Signal
+from celery import Celery
+from flask import Flask
+
+from signal_tasks import Bridge
+from tests.in_memory import KEY, Broker, new_app, new_celery_app
+
+
+@pytest.fixture
+def signal() -> Signal:
+    """Return a signal that nobody else knows."""
+    return Signal()
+
+
+@pytest.fixture
+def celery_app() -> Celery:
+    """Return a Celery app without Flask."""
+    return new_celery_app()
+
+
+@pytest.fixture
+def broker(celery_app: Celery) -> Broker:
+    """Return the queue of *celery_app*."""
+    return Broker(celery_app)
+
+
+@pytest.fixture
+def bridge(celery_app: Celery) -> Bridge:
+    """Return a bridge for *celery_app*, whose failures raise."""
+    return Bridge(celery_app, secret_key=KEY, on_error="raise")
+
+
+@pytest.fixture
+def flask_bridge() -> Bridge:
+    """Return a bridge that serves no app but those that a test gives it."""
+    return Bridge()
+
+
+@pytest.fixture
+def app(flask_bridge: Bridge) -> Flask:
+    """Return a Flask app that *flask_bridge* serves."""
+    return new_app(flask_bridge)
