@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from types import CodeType
 from typing import Any
 
 from blinker import Signal
@@ -121,7 +122,7 @@ def signal_name(signal: Signal) -> str:
 
 def place_of(handler: Handler) -> str:
     """Return file and line of *handler*, as far as it has them."""
-    code = getattr(inspect.unwrap(handler), "__code__", None)
+    code = _code_of(handler)
     if code is None:
         return f"{type(handler).__module__}.{type(handler).__qualname__}"
     return f"{code.co_filename}:{code.co_firstlineno}"
@@ -148,14 +149,23 @@ def _module_name(module: str) -> str:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
+        return str(spec.name)
     file = getattr(main, "__file__", None)
     return Path(file).stem if file else module
 
 
 def _is_reload(former: Receiver, receiver: Receiver) -> bool:
+    """Tell whether the same source ran again, which compiles its code anew.
+
+    Methods of two objects, and two wrappers of a function, have their code in common.
+    """
     return (
-        former.handler is not receiver.handler
+        _code_of(former.handler) is not _code_of(receiver.handler)
         and former.place == receiver.place
         and "<" not in getattr(receiver.handler, "__qualname__", "<")
     )
+
+
+def _code_of(handler: Handler) -> CodeType | None:
+    code = getattr(inspect.unwrap(handler), "__code__", None)
+    return code if isinstance(code, CodeType) else None
