@@ -38,10 +38,10 @@ class Receiver:
     extract: Extract | None = None
     condition: Condition | None = None
 
-    task_options: Mapping[str, Any] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Those of Celery's options that it reads from the receiver's task."""
 
-    message_options: Mapping[str, Any] = field(default_factory=dict)
+    message_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Those of Celery's options that go with each message."""
 
     place: str
