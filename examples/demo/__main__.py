@@ -44,7 +44,7 @@ def serve(instance: Path | None, *, port: int) -> int:
     settings = StackSettings(
         app=APP,
         port=port,
-        broker_url=os.environ.get("CELERY_BROKER_URL"),
+        broker_url=os.environ.get("CELERY_BROKER_URL") or None,
         is_debug=True,
         environment={"DEMO_INSTANCE": str(instance.resolve())} if instance else {},
         cwd=ROOT,
@@ -61,7 +61,7 @@ def once(instance: Path | None, *, wait_seconds: float) -> int:
         settings = StackSettings(
             app=APP,
             port=0,
-            broker_url=os.environ.get("CELERY_BROKER_URL"),
+            broker_url=os.environ.get("CELERY_BROKER_URL") or None,
             environment={"DEMO_INSTANCE": str((instance or Path(scratch)).resolve())},
             cwd=ROOT,
         )

@@ -111,7 +111,7 @@ def first_runs(runs: Iterable[Run]) -> dict[Pair, Run]:
 def missing(runs: Sequence[Run]) -> list[str]:
     """Say which handlers did not run, and what the log of runs knows about it."""
     return [
-        f"{handler} did not run for {signal}{_failures(runs, handler)}."
+        f"{handler} did not run for {signal}{_failure(runs, handler)}."
         for signal, handler in sorted(declared() - set(first_runs(runs)))
     ]
 
@@ -153,6 +153,8 @@ def _request_ms(run: Run, visits: Iterable[Visit]) -> str:
     return "-"
 
 
-def _failures(runs: Iterable[Run], handler: str) -> str:
-    errors = [run.error for run in runs if run.handler == handler and run.error]
-    return f", but failed {len(errors)} times ({errors[-1]})" if errors else ""
+def _failure(runs: Iterable[Run], handler: str) -> str:
+    failed = [run for run in runs if run.handler == handler and run.error]
+    if not failed:
+        return ""
+    return f", but failed with {failed[-1].error} at attempt {failed[-1].attempt}"

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Flask, current_app
-from sqlalchemy import text
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import NullPool
 
 from .models import db
@@ -44,8 +45,7 @@ def secret_key(instance: Path) -> str:
 def create_tables(app: Flask) -> None:
     """Create the tables that are missing, whoever of web and worker starts first."""
     with _alone_in(Path(app.instance_path)), app.app_context():
-        # Kept in the file: from now on readers do not wait for a writer.
-        db.session.execute(text("PRAGMA journal_mode=WAL"))
+        event.listen(db.engine, "connect", _tune)
         db.create_all()
 
 
@@ -57,6 +57,14 @@ def outbox() -> Path:
 def cache_folder() -> Path:
     """Return the folder of cached results."""
     return _folder("cache")
+
+
+def _tune(connection: DBAPIConnection, _record: object) -> None:
+    """Let readers not wait for a writer, nor a writer for the disk at each commit."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
 
 
 def _folder(name: str) -> Path:

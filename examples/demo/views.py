@@ -133,7 +133,7 @@ def records() -> Answer:
         changes=latest(Change),
         renders=latest(TemplateRender),
         counts=db.session.scalars(counts).all(),
-        letters=sorted(letter.name for letter in outbox().glob("*.eml")),
+        letters=latest_letters(),
     )
 
 
@@ -172,6 +172,13 @@ def latest_members() -> list[str]:
     """Return the names of the latest members."""
     names = select(User.name).order_by(User.id.desc()).limit(8)
     return list(db.session.scalars(names))
+
+
+def latest_letters() -> list[str]:
+    """Return the names of the latest letters, the newest first."""
+    letters = outbox().glob("*.eml")
+    newest_first = sorted(letters, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [letter.name for letter in newest_first[:25]]
 
 
 def latest(records: type[RecordT]) -> list[RecordT]:
