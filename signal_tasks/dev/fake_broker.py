@@ -1,8 +1,8 @@
 """The fake Redis server, run as a script: the last resort where no real server is.
 
 It keeps everything in memory, is about half as fast as a real server, and lets in
-whoever connects from this machine, for it knows no passwords. The first line that it
-writes is the port that it listens on.
+whoever connects from this machine, for it knows no passwords. It says which port it
+has found.
 """
 
 from __future__ import annotations
@@ -24,5 +24,6 @@ class PromptServer(TcpFakeServer):
 
 if __name__ == "__main__":
     server = PromptServer(("127.0.0.1", 0))
-    print(server.server_address[1], flush=True)  # noqa: T201  (for who started us)
+    port = server.server_address[1]
+    print("listening on", port, flush=True)  # noqa: T201  (to who started us)
     server.serve_forever()

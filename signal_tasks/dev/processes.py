@@ -28,7 +28,7 @@ OnExit = Callable[["Child"], None]
 """Called with the child whose main process has ended, in a thread of that child."""
 
 _KEPT_LINES = 20
-_COLD_SECONDS = 3.0
+_LAST_WORDS_SECONDS = 3.0
 
 
 def ignore_line(name: str, line: str) -> None:
@@ -66,7 +66,10 @@ class Command:
     """How long it may take to finish what it is doing once it is asked to end."""
 
     cold_signal: signal.Signals = signal.SIGTERM
-    """What it is sent when the grace is over, shortly before it is killed."""
+    """What it is sent when the grace is over."""
+
+    cold_seconds: float = 3.0
+    """How long it may take after that before it is killed."""
 
 
 class Child:
@@ -133,7 +136,7 @@ class Child:
         self.ask_to_end()
         if not self._ends_within(self._command.grace_seconds, hurry):
             self._send_once(self._command.cold_signal)
-            self._ends_within(_COLD_SECONDS)
+            self._ends_within(self._command.cold_seconds)
         self._kill_group()
         self._waiter.join()
 
@@ -169,7 +172,7 @@ class Child:
         self._process.wait()
         self._kill_group()
         # A process that left the group and kept the pipe must not hold us up.
-        self._reader.join(timeout=_COLD_SECONDS)
+        self._reader.join(timeout=_LAST_WORDS_SECONDS)
         self._on_exit(self)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import secrets
 import socket
 import sys
@@ -25,7 +26,7 @@ from .processes import Child, Children, Command
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-_ANSWER_SECONDS = 3
+_FAKE_BROKER = Path(__file__).with_name("fake_broker.py")
 _START_SECONDS = 15.0
 _PORTS_TRIED = 5
 
@@ -83,6 +84,7 @@ class RedisServer:
     kind: str
     binary: str
     find_port: Callable[[], int] = free_port
+    start_seconds: float = _START_SECONDS
 
     def start(self, children: Children, data_dir: Path | None, /) -> Broker:
         """Start it on a free port.
@@ -103,7 +105,7 @@ class RedisServer:
                 )
                 url = f"redis://:{password}@127.0.0.1:{port}/0"
                 child = children.start(command)
-                if _comes_up(child, url):
+                if _comes_up(child, url, self.start_seconds):
                     return Broker(url=url, kind=self.kind, pid=child.pid)
                 if not any("already in use" in line for line in child.last_lines):
                     raise _failed_start(self.kind, child)
@@ -118,39 +120,43 @@ class RedisServer:
 class FakeServer:
     """The fake Redis of ``fakeredis``; it knows no password and keeps nothing on disk."""
 
+    script: Path = _FAKE_BROKER
+
     def start(self, children: Children, _data_dir: Path | None, /) -> Broker:
-        """Start it on a port of its own choice, which is its first line."""
-        script = Path(__file__).with_name("fake_broker.py")
+        """Start it; it chooses its port itself and says so."""
         command = Command(
             name="broker",
             # -P, for the script's neighbours are no top-level modules.
-            arguments=[sys.executable, "-P", str(script)],
+            arguments=[sys.executable, "-P", str(self.script)],
             is_muted=True,
         )
         child = children.start(command)
-        if _is_soon(child, lambda: bool(child.last_lines)):
-            url = f"redis://127.0.0.1:{child.last_lines[0]}/0"
-            if _comes_up(child, url):
+        if _is_soon(child, lambda: _port_of(child) is not None, _START_SECONDS):
+            url = f"redis://127.0.0.1:{_port_of(child)}/0"
+            if _comes_up(child, url, _START_SECONDS):
                 return Broker(url=url, kind="fakeredis", pid=child.pid)
         raise _failed_start("fakeredis", child)
 
 
-def refusal_of(url: str) -> Exception | None:
-    """Return why the broker at *url* does not take a connection; None when it does."""
+def refusal_of(url: str, seconds: float = 3.0) -> Exception | None:
+    """Return why the broker at *url* takes no connection; None when it does.
+
+    Args:
+        url: As Celery's ``broker_url`` has it.
+        seconds: How long one step of connecting may take.
+    """
     is_redis = urlsplit(url).scheme in {"redis", "rediss"}
     # AMQP's transport takes its limit from connect_timeout, and knows no other.
     limits = ("socket_timeout", "socket_connect_timeout") if is_redis else ()
     connection = Connection(
         url,
-        connect_timeout=_ANSWER_SECONDS,
-        transport_options=dict.fromkeys(limits, _ANSWER_SECONDS),
+        connect_timeout=seconds,
+        transport_options=dict.fromkeys(limits, seconds),
     )
     with connection:
         try:
             # One attempt for each of the URLs that a semicolon separates.
-            connection.ensure_connection(
-                max_retries=url.count(";"), interval_start=0, timeout=_ANSWER_SECONDS
-            )
+            connection.ensure_connection(max_retries=url.count(";"), interval_start=0)
         except (OperationalError, AMQPError) as refusal:
             return refusal  # kombu leaves a refused AMQP login as it is
     return None
@@ -187,16 +193,23 @@ def _locked(data_dir: Path) -> Generator[Sequence[int]]:
         yield (lock.fileno(),)
 
 
-def _comes_up(child: Child, url: str) -> bool:
-    if _is_soon(child, lambda: refusal_of(url) is None):
+def _comes_up(child: Child, url: str, seconds: float) -> bool:
+    if _is_soon(child, lambda: refusal_of(url, 0.5) is None, seconds):
         child.unmute()
         return True
     child.stop()
     return False
 
 
-def _is_soon(child: Child, is_true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
+def _port_of(fake_server: Child) -> int | None:
+    for line in fake_server.last_lines:
+        if said := re.fullmatch(r"listening on (\d+)", line):
+            return int(said[1])
+    return None
+
+
+def _is_soon(child: Child, is_true: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while child.exit_code is None and time.monotonic() < deadline:
         if is_true():
             return True
