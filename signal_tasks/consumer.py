@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeGuard
 
 from .codec import Codec
 from .envelope import Envelope
@@ -26,7 +26,6 @@ from .exceptions import (
 from .host import Host
 from .registry import Receiver, Registry
 from .signals import EnvelopeRefused, envelope_refused, report
-from .typing import JSONValue
 
 _logger = logging.getLogger(__name__)
 
@@ -112,15 +111,10 @@ class Consumer:
             kwargs = envelope.payload["kwargs"]
         except KeyError as error:
             raise MalformedEnvelopeError("the payload lacks a part.") from error
-        if not isinstance(kwargs, dict):
-            raise MalformedEnvelopeError("the payload has no keyword arguments.")
-        return self._codec.decode(sender, path="sender"), self._all_decoded(kwargs)
-
-    def _all_decoded(self, kwargs: dict[str, JSONValue]) -> dict[str, object]:
-        return {
-            name: self._codec.decode(value, path=f"kwargs[{name!r}]")
-            for name, value in kwargs.items()
-        }
+        return (
+            self._codec.decode(sender, path="sender"),
+            _arguments(self._codec.decode(kwargs, path="kwargs")),
+        )
 
 
 def refuse(application: object, receiver: str, error: RefusedError) -> None:
@@ -139,6 +133,18 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
     )
 
 
+def _arguments(decoded: object) -> dict[str, object]:
+    if _is_dict(decoded):
+        named = {name: one for name, one in decoded.items() if isinstance(name, str)}
+        if len(named) == len(decoded):
+            return named
+    raise MalformedEnvelopeError("the payload has no keyword arguments.")
+
+
+def _is_dict(value: object) -> TypeGuard[dict[object, object]]:
+    return isinstance(value, dict)
+
+
 def _check_fit(
     receiver: Receiver, sender: object, kwargs: Mapping[str, object]
 ) -> None:
@@ -148,6 +154,8 @@ def _check_fit(
     """
     try:
         inspect.signature(receiver.handler).bind(sender, **kwargs)
+    except ValueError:
+        return  # Some callables, written in C, do not tell what they take.
     except TypeError as error:
         raise ArgumentsError(
             f"handler {receiver.name} at {receiver.place} does not take what its event "

@@ -7,15 +7,22 @@ that wants it. What fails for one receiver does not keep the event from the othe
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TypeGuard
 from uuid import uuid4
 
 from .codec import Codec
 from .envelope import Envelope
 from .event import current_trail
-from .exceptions import DispatchError, EncodeError, HopLimitError, SignalTasksError
+from .exceptions import (
+    DispatchError,
+    EncodeError,
+    HopLimitError,
+    PublishError,
+    SignalTasksError,
+)
 from .host import Host
 from .registry import Receiver
 from .signals import (
@@ -117,7 +124,8 @@ class _Departure:
                 if receiver.extract is None:
                     taking_all.append(receiver)
                 else:
-                    extracted = self._call(receiver, "extract")
+                    with _naming_failure("its extract"):
+                        extracted = receiver.extract(self._sender, **self._kwargs)
                     envelopes += self._seal([receiver], _checked(extracted))
         if taking_all:
             with self._noting_failure(taking_all):
@@ -125,17 +133,10 @@ class _Departure:
         return envelopes
 
     def _is_wanted_by(self, receiver: Receiver) -> bool:
-        return receiver.condition is None or bool(self._call(receiver, "condition"))
-
-    def _call(self, receiver: Receiver, role: str) -> object:
-        """Call the receiver's ``extract`` or ``condition``."""
-        try:
-            return getattr(receiver, role)(self._sender, **self._kwargs)
-        except Exception as error:
-            raise DispatchError(
-                f"its {role} raised {type(error).__name__}. Mend it where the traceback "
-                "points; the event was not sent to this receiver."
-            ) from error
+        if receiver.condition is None:
+            return True
+        with _naming_failure("its condition"):
+            return bool(receiver.condition(self._sender, **self._kwargs))
 
     def _seal(
         self, receivers: Sequence[Receiver], kwargs: Mapping[str, object]
@@ -147,10 +148,7 @@ class _Departure:
             trail=self._trail,
             payload={
                 "sender": self._encoded_sender(),
-                "kwargs": {
-                    name: self._codec.encode(value, path=f"kwargs[{name!r}]")
-                    for name, value in kwargs.items()
-                },
+                "kwargs": self._codec.encode(dict(kwargs), path="kwargs"),
             },
             receivers=[receiver.name for receiver in receivers],
         )
@@ -172,9 +170,11 @@ class _Departure:
     def _publish(self, envelopes: Sequence[Envelope]) -> None:
         names = tuple(envelope.receiver for envelope in envelopes)
         try:
-            self._host.publisher.publish(envelopes)
-        except Exception as error:  # noqa: BLE001  # a publisher may be anybody's
-            self._note_failure(names, _as_ours(error))
+            with _naming_failure("publishing"):
+                self._host.publisher.publish(envelopes)
+        except SignalTasksError as error:
+            left = error.envelopes if isinstance(error, PublishError) else len(names)
+            self._note_failure(names[len(names) - left :], error)
             return
         details = EventPublished(
             event_id=self._id, signal=self._signal, receivers=names
@@ -182,9 +182,10 @@ class _Departure:
         report(event_published, self._host.application, details)
 
     @contextmanager
-    def _noting_failure(self, receivers: Sequence[Receiver]) -> Iterator[None]:
+    def _noting_failure(self, receivers: Sequence[Receiver]) -> Generator[None]:
         try:
-            yield
+            with _naming_failure("sending it"):
+                yield
         except SignalTasksError as error:
             self._note_failure(tuple(receiver.name for receiver in receivers), error)
 
@@ -203,25 +204,37 @@ class _Departure:
         )
 
 
-def _checked(extracted: object) -> Mapping[str, object]:
-    if isinstance(extracted, Mapping) and all(
-        isinstance(name, str) for name in extracted
-    ):
-        return extracted
+def _checked(extracted: object) -> dict[str, object]:
+    if _is_mapping(extracted):
+        named = {name: one for name, one in extracted.items() if isinstance(name, str)}
+        if len(named) == len(extracted):
+            return named
     raise DispatchError(
         "its extract returned something else than a dict of keyword arguments "
         f"({type(extracted).__name__}). Return a dict whose keys are strings."
     )
 
 
-def _as_ours(error: Exception) -> SignalTasksError:
-    if isinstance(error, SignalTasksError):
-        return error
-    ours = DispatchError(
-        f"publishing raised {type(error).__name__}. Mend it where the traceback points."
-    )
-    ours.__cause__ = error
-    return ours
+def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    return isinstance(value, Mapping)
+
+
+@contextmanager
+def _naming_failure(doing: str) -> Generator[None]:
+    """Make an error of ours of whatever is raised inside.
+
+    The user's functions and types, and other people's publishers, run inside, and none
+    of their errors may reach a request that has to go on.
+    """
+    try:
+        yield
+    except SignalTasksError:
+        raise
+    except Exception as error:
+        raise DispatchError(
+            f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
+            "the event was not sent to this receiver."
+        ) from error
 
 
 def _log(failure: DispatchFailed) -> None:

@@ -82,7 +82,7 @@ class HopLimitError(DispatchError, RecursionError):
 
     def __init__(self, trail: tuple[str, ...]) -> None:
         super().__init__(
-            f"not dispatched, for it is {len(trail)} hops from the first signal: "
+            f"not dispatched, for it is {len(trail) - 1} hops from the first signal: "
             f"{' -> '.join(trail)}. Break the loop in the handlers of these signals, "
             "or raise the limit (SIGNAL_TASKS_MAX_HOPS)."
         )
