@@ -1,0 +1,121 @@
+"""The stacks that integration tests run on: each broker, each database, a worker each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Final, NoReturn
+
+import pytest
+
+from signal_tasks.dev.broker import running_broker
+from tests.integration import servers
+from tests.integration.servers import EmbeddedBroker, UnreachableError
+from tests.integration.stack import Layout, Stack, starting_shop
+from tests.integration.workers import Worker
+
+LAYOUTS: Final = (
+    "embedded-sqlite",
+    "embedded-postgresql",
+    "redis-postgresql",
+    "rabbitmq-sqlite",
+)
+"""Each broker and each database, and each pair of them where only one may be there."""
+
+Shops = dict[str, Stack | UnreachableError]
+
+
+def missing(reason: object) -> NoReturn:
+    """Skip the test, for this machine lacks something; fail it in CI, which must not."""
+    if "CI" in os.environ:
+        pytest.fail(str(reason), pytrace=False)
+    pytest.skip(str(reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Iterator[None]:
+    """Show the logs of a failed test's workers."""
+    report: pytest.TestReport = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for worker in filter(None, map(_worker_of, item.funcargs.values())):
+            report.sections.append((f"log of {worker.node}", worker.log[-20_000:]))
+    return report
+
+
+def _worker_of(fixture: object) -> Worker | None:
+    worker = getattr(fixture, "worker", fixture)
+    return worker if isinstance(worker, Worker) else None
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """Return the broker that needs no installed server."""
+    with running_broker() as broker:
+        yield EmbeddedBroker(url=broker.url)
+
+
+@pytest.fixture(scope="session", params=LAYOUTS)
+def stack(request: pytest.FixtureRequest, shops: Shops) -> Stack:
+    """Return the shop at work on each broker and each database in turn."""
+    shop = shops[request.param]
+    if isinstance(shop, UnreachableError):
+        missing(shop)
+    shop.await_ready()
+    return shop
+
+
+@pytest.fixture(scope="session")
+def shops(
+    request: pytest.FixtureRequest,
+    embedded_broker: EmbeddedBroker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Shops]:
+    """Start all the shops that the tests ask for, at once, for each takes a while."""
+    shops: Shops = {}
+    with ExitStack() as resources:
+        for name in _asked_for(request.session):
+            folder = tmp_path_factory.mktemp("shop")
+            try:
+                layout = Layout(
+                    name=name,
+                    broker_url=resources.enter_context(_broker(name, embedded_broker)),
+                    database_url=resources.enter_context(_database(name, folder)),
+                    folder=folder,
+                )
+            except UnreachableError as error:
+                shops[name] = error
+            else:
+                shops[name] = resources.enter_context(starting_shop(layout))
+        yield shops
+        for shop in shops.values():
+            if isinstance(shop, Stack):
+                shop.worker.child.ask_to_end()
+
+
+def _asked_for(session: pytest.Session) -> list[str]:
+    asked = {
+        item.callspec.params.get("stack")
+        for item in session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    }
+    return [name for name in LAYOUTS if name in asked]
+
+
+def _broker(
+    layout: str, embedded_broker: EmbeddedBroker
+) -> AbstractContextManager[str]:
+    if layout.startswith("redis"):
+        return servers.redis_database(servers.REDIS)
+    if layout.startswith("rabbitmq"):
+        return servers.rabbitmq_queues(servers.RABBITMQ)
+    return nullcontext(embedded_broker.next_database())
+
+
+def _database(layout: str, folder: Path) -> AbstractContextManager[str]:
+    if layout.endswith("postgresql"):
+        return servers.postgresql_database(servers.POSTGRESQL)
+    return nullcontext(f"sqlite:///{folder / 'shop.sqlite'}")

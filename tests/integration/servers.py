@@ -1,0 +1,136 @@
+"""The servers that integration tests use, and what they leave there: nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import redis
+import sqlalchemy
+from kombu import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from signal_tasks.dev.servers import refusal_of
+
+from .shop.settings import REPORTS_QUEUE, RUN
+
+PREFIX: Final = f"signal-tasks-{RUN}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that a machine may have."""
+
+    name: str
+    variable: str
+    """The environment variable that holds its URL."""
+
+    default: str
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return os.environ.get(self.variable, self.default)
+
+
+REDIS: Final = Server(
+    name="Redis",
+    variable="SIGNAL_TASKS_TEST_REDIS_URL",
+    default="redis://127.0.0.1:6379/11",
+)
+RABBITMQ: Final = Server(
+    name="RabbitMQ",
+    variable="SIGNAL_TASKS_TEST_RABBITMQ_URL",
+    default="amqp://guest:guest@127.0.0.1:5672//",
+)
+POSTGRESQL: Final = Server(
+    name="PostgreSQL",
+    variable="SIGNAL_TASKS_TEST_POSTGRESQL_URL",
+    default="postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddedBroker:
+    """The broker that the tests started themselves; each app gets a database of it."""
+
+    url: str
+    used: int = 0
+
+    def next_database(self) -> str:
+        """Return the URL of a database in it that nobody else has."""
+        url = urlsplit(self.url)._replace(path=f"/{self.used}").geturl()
+        self.used += 1
+        return url
+
+
+class UnreachableError(Exception):
+    """A server is not there."""
+
+    def __init__(self, server: Server, why: object) -> None:
+        super().__init__(
+            f"{server.name} is not reachable ({why}); name another one with the "
+            f"variable {server.variable}"
+        )
+
+
+def check_broker(server: Server) -> str:
+    """Return the URL of a broker that answers.
+
+    Raises:
+        UnreachableError: It does not.
+    """
+    refusal = refusal_of(server.url)
+    if refusal is not None:
+        raise UnreachableError(server, refusal)
+    return server.url
+
+
+@contextmanager
+def redis_database(server: Server) -> Iterator[str]:
+    """Give the URL of a Redis, where the keys with our prefix are deleted afterwards."""
+    url = check_broker(server)
+    yield url
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter(match=f"{PREFIX}*", count=1000):
+            client.delete(key)
+
+
+@contextmanager
+def rabbitmq_queues(server: Server) -> Iterator[str]:
+    """Give the URL of a RabbitMQ, where our queues are deleted afterwards."""
+    url = check_broker(server)
+    yield url
+    with Connection(url) as connection:
+        for queue in (PREFIX, REPORTS_QUEUE):
+            connection.default_channel.queue_delete(queue)
+        for exchange in (PREFIX, REPORTS_QUEUE, f"{PREFIX}.pidbox"):
+            connection.default_channel.exchange_delete(exchange)
+
+
+@contextmanager
+def postgresql_database(server: Server) -> Iterator[str]:
+    """Give the URL of a database of our own, which is dropped afterwards.
+
+    Raises:
+        UnreachableError: The server does not answer, or its driver is missing.
+    """
+    name = f"{PREFIX}-{uuid4().hex[:8]}"
+    try:
+        admin = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    except (SQLAlchemyError, ImportError) as error:
+        raise UnreachableError(server, type(error).__name__) from error
+    try:
+        url = admin.url.set(database=name)
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+        admin.dispose()
