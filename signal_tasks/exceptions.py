@@ -24,7 +24,14 @@ from __future__ import annotations
 
 
 class SignalTasksError(Exception):
-    """Root of every error that the bridge raises on purpose."""
+    """Root of every error that the bridge raises on purpose.
+
+    It can be pickled with all its facts, for Celery takes errors from one process to
+    another that way.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.args), self.__dict__
 
 
 class RegistrationError(SignalTasksError, ValueError):
@@ -167,3 +174,12 @@ class DecodeError(RefusedError, ValueError):
 
 class ArgumentsError(RefusedError, TypeError):
     """The handler cannot be called with the arguments that the event carries."""
+
+
+def _restored(
+    cls: type[SignalTasksError], args: tuple[object, ...]
+) -> SignalTasksError:
+    """Make an error of what was pickled; its constructor would want its facts."""
+    error = cls.__new__(cls)
+    error.args = args
+    return error
