@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from inspect import isasyncgenfunction, isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Literal, TypeVar
 from weakref import WeakSet
 
@@ -69,6 +69,8 @@ class Bridge:
         self._relays = RelayReceivers(self._deliver)
         self._hosts: WeakSet[CeleryHost] = WeakSet()
         self._own_host: CeleryHost | None = None
+        if on_error not in ("raise", "log"):
+            raise ConfigurationError("Bridge(on_error=...) is 'raise' or 'log'.")
         if celery_app is not None:
             keys = () if secret_key is None else (*secret_key_fallbacks, secret_key)
             self._own_host = _PlainHost(
@@ -125,6 +127,8 @@ class Bridge:
         """
         _check_signals(signals)
         _check_policies(context=context, delivery=delivery, missing=missing, once=once)
+        _check_choice("extract", extract)
+        _check_choice("condition", condition)
         task_options, message_options = split_options(celery_options)
 
         def decorate(handler: HandlerT) -> HandlerT:
@@ -211,6 +215,7 @@ class Bridge:
         )
 
     def _add(self, receiver: Receiver) -> None:
+        self._tasks.check_name(receiver.name)
         former = self.registry.add(receiver)
         if former is not None:
             self._relays.disconnect(former)
@@ -332,6 +337,23 @@ def _check_policies(
                 "directly and restores nothing but the app context. Leave it out; to "
                 "send facts of the request along, pick them with extract=."
             )
+
+
+def _check_choice(option: str, function: object) -> None:
+    """Make sure that ``extract`` or ``condition`` has an answer when it is called."""
+    if function is None:
+        return
+    if not callable(function):
+        raise RegistrationError(
+            f"async_receiver({option}=...) takes a function, not "
+            f"{type(function).__name__}."
+        )
+    if iscoroutinefunction(function) or isgeneratorfunction(function):
+        raise RegistrationError(
+            f"the {option} at {place_of(function)} does not return its answer when it is "
+            "called, and nobody can wait for it where a signal is sent. Make it a plain "
+            "function."
+        )
 
 
 def _check_handler(handler: object) -> None:

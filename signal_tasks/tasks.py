@@ -120,9 +120,21 @@ class ReceiverTasks:
         A worker starts later than this, and *host* may have another Celery app by then.
         """
         self._hosts.add(host)
-        import_modules.connect(self._on_import)
-        task_unknown.connect(self._on_unknown)
+        # Celery takes one method of two objects for the same receiver without this.
+        uid = f"signal_tasks.{id(self)}"
+        import_modules.connect(self._on_import, dispatch_uid=uid)
+        task_unknown.connect(self._on_unknown, dispatch_uid=uid)
         self._add_all(host)
+
+    def check_name(self, name: str) -> None:
+        """Make sure that a receiver may be called *name*.
+
+        Raises:
+            RegistrationError: A Celery app served so far has a task of the user's so
+                named, to which others may still be sending messages.
+        """
+        for host in tuple(self._hosts):
+            _check_name(host.celery_app, name)
 
     def add(self, receiver: Receiver) -> None:
         """Give every Celery app served so far the task of *receiver*."""
@@ -135,6 +147,7 @@ class ReceiverTasks:
 
     def _add(self, host: CeleryHost, receiver: Receiver) -> None:
         celery_app = host.celery_app
+        _check_name(celery_app, receiver.name)
         # Celery would keep the old task of this name.
         celery_app.tasks.pop(receiver.name, None)
         options = {**_DEFAULTS, **receiver.task_options}
@@ -164,7 +177,9 @@ class ReceiverTasks:
                 headers=task.request.headers or {},
             )
 
-        run.__name__ = getattr(receiver.handler, "__name__", receiver.name)
+        # Celery writes code with this name in it, and "<lambda>" would end that.
+        name = getattr(receiver.handler, "__name__", "")
+        run.__name__ = name if name.isidentifier() else "run"
         run.__doc__ = receiver.handler.__doc__
         run.__module__ = receiver.handler.__module__
         return run
@@ -182,6 +197,16 @@ class ReceiverTasks:
                     self._registry.get(name)
                 except UnknownReceiverError as error:
                     refuse(host.application, name, error)
+
+
+def _check_name(celery_app: Celery, name: str) -> None:
+    task = celery_app.tasks.get(name)
+    if task is not None and not isinstance(task, ReceiverTask):
+        raise RegistrationError(
+            f"the Celery app {celery_app.main} has a task {name} that is no receiver, "
+            "which the receiver of this name would replace. Give the receiver another: "
+            "async_receiver(..., name='...')."
+        )
 
 
 def _hint(name: str) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from celery import Celery
-from celery.app.task import Task
-from celery.result import EagerResult
+from celery.worker.request import Request
 from flask import Flask
 from kombu import Message
 
@@ -37,16 +35,16 @@ class Broker:
         """Take the messages and return the names of the receivers that they are for."""
         return [message.headers["task"] for message in self.take()]
 
-    def run(self) -> list[EagerResult[Any]]:
-        """Run the messages' tasks in order; what these publish stays for later."""
-        return [
-            self.task(message).apply(args=message.payload[0], headers=message.headers)
-            for message in self.take()
-        ]
+    def run(self) -> list[object]:
+        """Do what a worker's pool does with each message, once.
 
-    def task(self, message: Message) -> Task[Any, Any]:
-        """Return the task that *message* is for."""
-        return self.celery_app.tasks[message.headers["task"]]
+        Returns:
+            What the tasks return, or Celery's account of what they raise. Messages that
+            the tasks publish, such as retries, stay for the next run.
+        """
+        return [
+            Request(message, app=self.celery_app).execute() for message in self.take()
+        ]
 
 
 def celery_settings(**settings: object) -> dict[str, object]:
