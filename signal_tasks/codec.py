@@ -168,9 +168,15 @@ class Codec:
         try:
             return self._encode(value, 0)
         except FormError as error:
-            raise _encode_error(error, path) from error.__cause__
-        except RuntimeError as error:
-            raise _encode_error(_interrupted(error, value), path) from None
+            found = error.as_circle()
+            raise EncodeError(
+                path=found.path(path), type_name=found.about, reason=found.reason
+            ) from error.__cause__
+        except RecursionError:
+            kind = type_name(type(value))
+            raise EncodeError(
+                path=path, type_name=kind, reason=_STACK_IS_FULL
+            ) from None
 
     def decode(self, value: JSONValue, *, path: str) -> object:
         """Turn a tree from :meth:`encode` back into the value.
@@ -375,7 +381,8 @@ def _check_is_free(cls: object, tag: str | None) -> None:
 
 def _is_plain(entries: Any) -> bool:
     """Tell whether JSON keeps the keys as they are, and none looks like a tag."""
-    for key in entries:
+    # A copy, for another thread may add to the dict.
+    for key in tuple(entries):
         if type(key) is not str or key[:1] == "~":
             return False
         if not key.isascii() and not is_utf8_text(key):
@@ -418,21 +425,10 @@ def _pair_of(content: JSONValue) -> tuple[JSONValue, JSONValue]:
             raise FormError(_NOT_OURS)
 
 
-def _encode_error(error: FormError, path: str) -> EncodeError:
-    found = error.as_circle()
-    return EncodeError(
-        path=found.path(path), type_name=found.about, reason=found.reason
-    )
-
-
 def _at(error: FormError | RuntimeError, holder: object, step: str) -> FormError:
     """Add to *error* where in *holder* it came up."""
     if isinstance(error, FormError):
         return error.at(holder, step)
-    return _interrupted(error, holder)
-
-
-def _interrupted(error: RuntimeError, holder: object) -> FormError:
     # Registered functions raise through _call, so this comes from Python itself.
     is_full = isinstance(error, RecursionError)
     reason = _STACK_IS_FULL if is_full else _CHANGED
