@@ -45,8 +45,7 @@ class CeleryPublisher:
         self._celery_app = celery_app
         self._registry = registry
         self._timeout_seconds = timeout_seconds
-        self._pool: ProducerPool | None = None
-        self._pool_pid = 0
+        self._pools: dict[int, ProducerPool] = {}
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Hand *envelopes* to the broker, in order, over one connection.
@@ -93,10 +92,12 @@ class CeleryPublisher:
             yield producer
 
     def _producers(self) -> ProducerPool:
-        # A forked child must not talk over its parent's sockets.
-        if self._pool is None or self._pool_pid != os.getpid():
-            self._pool, self._pool_pid = self._new_pool(), os.getpid()
-        return self._pool
+        # A forked child must not talk over its parent's sockets, and must not drop
+        # them either: closing its copy of a socket ends the parent's conversation.
+        pool = self._pools.get(os.getpid())
+        if pool is None:
+            pool = self._pools.setdefault(os.getpid(), self._new_pool())
+        return pool
 
     def _new_pool(self) -> ProducerPool:
         connection = self._celery_app.connection_for_write(

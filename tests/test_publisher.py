@@ -1,0 +1,313 @@
+"""From envelopes to the broker, also where that is ill."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from blinker import Signal
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from signal_tasks import Bridge, DispatchError, PublishError
+from signal_tasks.dev.broker import running_broker
+from tests.in_memory import KEY, Broker, new_celery_app
+
+# Far above what the publisher is given, and far below its libraries' own patience.
+PATIENCE_SECONDS = 4
+
+SECRET = "4111-1111-1111-1111"
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Generator[str]:
+    """Return the URL of a real broker that is ours alone."""
+    with running_broker() as broker:
+        yield broker.url
+
+
+@contextmanager
+def listening(*, backlog: int = 8) -> Generator[int]:
+    """Give a port where connections are accepted by the system, and by nobody else."""
+    with socket.create_server(("127.0.0.1", 0), backlog=backlog) as listener:
+        yield int(listener.getsockname()[1])
+
+
+@contextmanager
+def within_patience() -> Generator[None]:
+    """Make sure that what runs inside does not wait for a sick broker."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < PATIENCE_SECONDS
+
+
+def connect(celery_app: Celery, *signals: Signal) -> Bridge:
+    """Connect a receiver whose failures raise, and soon; the signals keep its bridge."""
+    bridge = Bridge(
+        celery_app, secret_key=KEY, on_error="raise", publish_timeout_seconds=0.2
+    )
+    bridge.async_receiver(*signals, name="bill")(print)
+    return bridge
+
+
+def test_messages_leave_in_order(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """The messages of an event are in the queue in the receivers' order."""
+    for name in ("b", "a", "c"):
+        bridge.async_receiver(signal, name=name)(print)
+
+    signal.send()
+    signal.send()
+
+    assert broker.names() == ["b", "a", "c", "b", "a", "c"]
+
+
+def test_no_envelopes_need_no_broker() -> None:
+    """Publishing nothing does nothing, also without a broker."""
+    celery_app = new_celery_app(broker_url="redis://127.0.0.1:1/0")
+    publisher = Bridge().publisher(celery_app, 0.2)
+
+    publisher.publish([])
+
+
+@pytest.mark.parametrize("transport", ["redis", "amqp"])
+def test_refused_connection_is_an_error(signal: Signal, transport: str) -> None:
+    """Where nobody listens, the error names the address and the mend, and comes soon."""
+    with listening() as port:
+        pass
+    url = f"{transport}://shop:{SECRET}@127.0.0.1:{port}//"
+    connect(new_celery_app(broker_url=url), signal)
+
+    with within_patience(), pytest.raises(PublishError, match="broker_url") as caught:
+        signal.send()
+
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert (caught.value.envelopes, caught.value.receiver) == (1, "bill")
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("transport", ["redis", "amqp"])
+def test_broker_that_never_answers_is_an_error(signal: Signal, transport: str) -> None:
+    """A broker that takes the connection and then hangs is given up on."""
+    with listening() as port:
+        url = f"{transport}://127.0.0.1:{port}//"
+        connect(new_celery_app(broker_url=url), signal)
+
+        for _ in range(2):
+            with within_patience(), pytest.raises(PublishError):
+                signal.send()
+
+
+@pytest.mark.parametrize("transport", ["redis", "amqp"])
+def test_broker_that_takes_no_connection_is_an_error(
+    signal: Signal, transport: str
+) -> None:
+    """A host that drops what is sent to it, as a firewall does, is given up on, too."""
+    with listening(backlog=0) as port, contextmanager(_filled)(port):
+        url = f"{transport}://127.0.0.1:{port}//"
+        connect(new_celery_app(broker_url=url), signal)
+
+        with within_patience(), pytest.raises(PublishError):
+            signal.send()
+
+
+def _filled(port: int) -> Generator[None]:
+    """Fill the queue of connections at *port*, so that the system drops further ones."""
+    waiting = [socket.socket() for _ in range(4)]
+    try:
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        yield
+    finally:
+        for one in waiting:
+            one.close()
+
+
+def test_unknown_transport_is_an_error_of_ours(signal: Signal) -> None:
+    """A broker_url that makes no sense is an error at send, with its cause."""
+    connect(new_celery_app(broker_url="pigeon://127.0.0.1"), signal)
+
+    with pytest.raises(DispatchError) as caught:
+        signal.send()
+
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_lost_connection_is_made_again(signal: Signal, redis_url: str) -> None:
+    """After the broker has dropped our connections, the next event just leaves."""
+    celery_app = new_celery_app(broker_url=redis_url)
+    connect(celery_app, signal)
+    signal.send()
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill", "bill"]
+
+
+def test_events_leave_again_after_a_hang(signal: Signal, redis_url: str) -> None:
+    """A broker that hung is as good as before once it is back."""
+    celery_app = new_celery_app(broker_url=redis_url)
+    connect(celery_app, signal)
+    signal.send()
+    with redis.Redis.from_url(redis_url) as client:
+        client.client_pause(1000)
+
+        with within_patience(), pytest.raises(PublishError):
+            signal.send()
+        client.ping()  # answered when the pause is over
+    Broker(celery_app).take()
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill"]
+
+
+def test_error_counts_what_is_left(signal: Signal) -> None:
+    """When a message cannot leave, those before it have, and those after it have not."""
+    celery_app = new_celery_app()
+    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
+    for name in ("bill", "pack", "ship"):
+        bridge.async_receiver(signal, name=name)(print)
+
+    def fail(**_: object) -> None:
+        raise OperationalError
+
+    celery_app.tasks["pack"].apply_async = fail
+
+    with pytest.raises(PublishError) as caught:
+        signal.send()
+
+    assert caught.value.envelopes == 2
+    assert caught.value.receiver == "pack, ship"
+    assert Broker(celery_app).names() == ["bill"]
+
+
+def test_threads_share_the_pool(signal: Signal, redis_url: str) -> None:
+    """More threads than connections publish at once, and each message arrives."""
+    celery_app = new_celery_app(broker_url=redis_url, broker_pool_limit=2)
+    bridge = Bridge(
+        celery_app, secret_key=KEY, on_error="raise", publish_timeout_seconds=5
+    )
+    bridge.async_receiver(signal, name="bill")(print)
+
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(signal.send, range(40)))
+
+    assert len(Broker(celery_app).take()) == 40
+
+
+def test_exhausted_pool_is_an_error(signal: Signal) -> None:
+    """When all connections are in use for too long, that is a failed publish."""
+    celery_app = new_celery_app(broker_pool_limit=1)
+    bridge = connect(celery_app, signal)
+
+    @bridge.async_receiver(signal, name="second")
+    def second(sender: object) -> None:
+        """Stand for a handler whose message is sent while another is."""
+
+    task = celery_app.tasks["second"]
+    publish = task.apply_async
+
+    def publish_slowly(**options: object) -> None:
+        with bridge.disconnected(second), pytest.raises(PublishError):
+            signal.send()
+        publish(**options)
+
+    task.apply_async = publish_slowly
+
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill", "second"]
+
+
+@pytest.mark.parametrize("limit", [0, None, 3])
+def test_any_pool_limit_of_celery_will_do(signal: Signal, limit: int | None) -> None:
+    """Celery's setting for no limit at all means none here, too."""
+    celery_app = new_celery_app(broker_pool_limit=limit)
+    connect(celery_app, signal)
+
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill"]
+
+
+def test_users_own_bound_wins(signal: Signal) -> None:
+    """Who sets the transport's timeout waits as long as that says."""
+    with listening() as port:
+        celery_app = new_celery_app(
+            broker_url=f"redis://127.0.0.1:{port}/0",
+            broker_transport_options={"socket_timeout": 0.8},
+        )
+        connect(celery_app, signal)
+
+        start = time.monotonic()
+        with pytest.raises(PublishError):
+            signal.send()
+
+    assert time.monotonic() - start >= 0.8
+
+
+def test_publisher_leaves_no_open_connection(signal: Signal, redis_url: str) -> None:
+    """A publisher that nobody needs any more takes its connections with it."""
+    bridge = connect(new_celery_app(broker_url=redis_url), signal)
+    signal.send()
+    bridge.disconnect("bill")
+
+    with redis.Redis.from_url(redis_url) as client:
+        before = len(client.client_list())
+        del bridge
+        gc.collect()
+        after = len(client.client_list())
+
+    assert after < before
+
+
+FORKING = """
+import os, sys
+from blinker import Signal
+from celery import Celery
+from signal_tasks import Bridge
+
+celery_app = Celery("tests", broker=sys.argv[1])
+celery_app.conf.task_default_queue = sys.argv[2]
+bridge = Bridge(celery_app, secret_key="key", on_error="raise")
+signal = Signal()
+bridge.async_receiver(signal, name="bill")(print)
+
+signal.send("parent")
+child = os.fork()
+if not child:
+    signal.send("child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+signal.send("parent")
+"""
+
+
+def test_forked_child_has_connections_of_its_own(redis_url: str) -> None:
+    """Parent and child of a fork, as pre-forking servers make, publish side by side."""
+    celery_app = new_celery_app(broker_url=redis_url)
+    queue = celery_app.conf.task_default_queue
+
+    subprocess.run(
+        [sys.executable, "-c", FORKING, redis_url, queue],
+        check=True,
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    )
+
+    assert Broker(celery_app).names() == ["bill"] * 3
