@@ -51,6 +51,7 @@ def run(page: Path) -> None:
     document = parse(page)
     module = ModuleType("page")
     sys.modules["page"] = module
+    module.__file__ = str(page)
     document.namespace = vars(module)
     for example in document.examples():
         example.evaluate()

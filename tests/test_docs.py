@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from signal_tasks import cli
 from tests import run_page
 
 ROOT = Path(__file__).parent.parent
@@ -34,3 +36,17 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["", *cli.group.commands])
+def test_command_line_page_shows_the_help(command: str) -> None:
+    """The page of the command line shows what ``--help`` prints, word for word."""
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    name = f"flask signal-tasks {command}".rstrip()
+    words = [*command.split(), "--help"]
+
+    shown = CliRunner().invoke(
+        cli.group, words, prog_name="flask signal-tasks", terminal_width=80
+    )
+
+    assert f"## {name}\n\n```text\n{shown.output}```\n" in page
