@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Any
 
 from celery import Celery, Task
@@ -13,6 +14,7 @@ from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .publisher import CeleryPublisher
+from .registry import module_name
 
 _EXTENSION = "signal_tasks"
 
@@ -51,7 +53,7 @@ class SignalTasks:
         Its state stands in ``app.extensions["signal_tasks"]``.
 
         Raises:
-            ConfigurationError: *app* has the extension already.
+            ConfigurationError: *app* has the extension already, or a setting is wrong.
         """
         if _EXTENSION in app.extensions:
             raise ConfigurationError(
@@ -65,6 +67,7 @@ class SignalTasks:
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
         host = FlaskHost(app, self.bridge)
+        host.check_settings()
         app.extensions[_EXTENSION] = host
         self.bridge.attach(host)
 
@@ -75,10 +78,8 @@ class FlaskHost:
     def __init__(self, app: Flask, bridge: Bridge) -> None:
         self._app = app
         self._bridge = bridge
-        self._celery_app = self.celery_app
-        self._publisher = self._new_publisher()
-        self._keys: tuple[str | bytes, ...] | None = None
-        self._seal = Seal(())
+        self._publishing = self.celery_app, self._new_publisher()
+        self._sealing: tuple[tuple[str | bytes, ...], Seal] = (), Seal(())
 
     @property
     def application(self) -> Flask:
@@ -95,18 +96,22 @@ class FlaskHost:
     def seal(self) -> Seal:
         """Signs with the app's keys of now; several may change at run time."""
         keys = _secret_keys(self._app)
-        if keys != self._keys:
-            self._keys, self._seal = keys, Seal(keys)
-        return self._seal
+        # Both at once, for another thread must not get the new keys' old seal.
+        sealed_with, seal = self._sealing
+        if keys != sealed_with:
+            seal = Seal(keys)
+            self._sealing = keys, seal
+        return seal
 
     @property
     def publisher(self) -> CeleryPublisher:
         """The way to the broker of the app's Celery app."""
-        if self.celery_app is not self._celery_app:
-            self._celery_app = self.celery_app
-            self._publisher = self._new_publisher()
+        celery_app, publisher = self._publishing
+        if self.celery_app is not celery_app:
             self._bridge.attach(self)
-        return self._publisher
+            publisher = self._new_publisher()
+            self._publishing = self.celery_app, publisher
+        return publisher
 
     @property
     def raises(self) -> bool:
@@ -124,7 +129,15 @@ class FlaskHost:
     @property
     def max_hops(self) -> int:
         """How far handlers' signals may lead, as configured."""
-        return int(self._app.config.get("SIGNAL_TASKS_MAX_HOPS", MAX_HOPS))
+        return int(_number(self._app, "SIGNAL_TASKS_MAX_HOPS", MAX_HOPS, least=0))
+
+    def check_settings(self) -> None:
+        """Read each setting, so that a wrong one ends the start and not a request.
+
+        Raises:
+            ConfigurationError: One is wrong.
+        """
+        _ = self.raises, self.max_hops
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -141,10 +154,13 @@ class FlaskHost:
         return self._app.app_context()
 
     def _new_publisher(self) -> CeleryPublisher:
-        seconds = self._app.config.get(
-            "SIGNAL_TASKS_PUBLISH_TIMEOUT", PUBLISH_TIMEOUT_SECONDS
+        seconds = _number(
+            self._app,
+            "SIGNAL_TASKS_PUBLISH_TIMEOUT",
+            PUBLISH_TIMEOUT_SECONDS,
+            least=0.001,
         )
-        return self._bridge.publisher(self.celery_app, float(seconds))
+        return self._bridge.publisher(self.celery_app, seconds)
 
 
 def create_celery_app(app: Flask) -> Celery:
@@ -170,6 +186,19 @@ def create_celery_app(app: Flask) -> Celery:
     return celery_app
 
 
+def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
+    try:
+        number = float(app.config.get(setting, default))
+    except (TypeError, ValueError):
+        number = nan
+    if least <= number < inf:
+        return number
+    raise ConfigurationError(
+        f"{setting} is something else than a number of at least {least}. Set it to one, "
+        f"or leave it out for {default}."
+    )
+
+
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
     """Return the app's keys, the one that signs last."""
     key = app.config.get("SECRET_KEY")
@@ -184,12 +213,12 @@ def _object_behind(proxy: Any) -> object:
 
 
 def _app_name(app: Flask) -> str:
-    return app.import_name
+    return module_name(app.import_name)
 
 
 def _app_here(import_name: object) -> Flask:
     """Return the app that runs the handler, which is the one that sent the event."""
     app = _object_behind(current_app)
-    if isinstance(app, Flask) and app.import_name == import_name:
+    if isinstance(app, Flask) and _app_name(app) == import_name:
         return app
     raise LookupError("the app of that name does not run this handler")

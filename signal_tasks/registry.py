@@ -128,19 +128,8 @@ def place_of(handler: Handler) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _importable_name(handler: Handler) -> str:
-    qualname = getattr(handler, "__qualname__", None)
-    if qualname is None or "<" in qualname:
-        raise RegistrationError(
-            f"the handler at {place_of(handler)} has no name that a worker would find "
-            "again, for it is a closure, a lambda or an object. Give it one: "
-            "async_receiver(..., name='...')."
-        )
-    return f"{_module_name(handler.__module__)}.{qualname}"
-
-
-def _module_name(module: str) -> str:
-    """Return the name under which a worker imports *module*.
+def module_name(module: str) -> str:
+    """Return the name under which another process imports *module*.
 
     A program started as a script is ``__main__`` to itself and ``app`` to the worker.
     """
@@ -152,6 +141,17 @@ def _module_name(module: str) -> str:
         return str(spec.name)
     file = getattr(main, "__file__", None)
     return Path(file).stem if file else module
+
+
+def _importable_name(handler: Handler) -> str:
+    qualname = getattr(handler, "__qualname__", None)
+    if qualname is None or "<" in qualname:
+        raise RegistrationError(
+            f"the handler at {place_of(handler)} has no name that a worker would find "
+            "again, for it is a closure, a lambda or an object. Give it one: "
+            "async_receiver(..., name='...')."
+        )
+    return f"{module_name(handler.__module__)}.{qualname}"
 
 
 def _is_reload(former: Receiver, receiver: Receiver) -> bool:
