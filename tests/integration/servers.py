@@ -16,8 +16,7 @@ from kombu import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from signal_tasks.dev.servers import refusal_of
-
-from .shop.settings import REPORTS_QUEUE, RUN
+from tests.integration.shop.settings import REPORTS_QUEUE, RUN
 
 PREFIX: Final = f"signal-tasks-{RUN}"
 

@@ -16,12 +16,11 @@ from sqlalchemy.orm import Session
 
 from signal_tasks import event_published
 from signal_tasks.signals import EventPublished
-
-from .servers import PREFIX
-from .shop import create_app, signals
-from .shop.models import Base, Run
-from .shop.settings import REPORTS_QUEUE
-from .workers import Worker, await_answer, starting_worker, wait_for
+from tests.integration.servers import PREFIX
+from tests.integration.shop import create_app, signals
+from tests.integration.shop.models import Base, Run
+from tests.integration.shop.settings import REPORTS_QUEUE
+from tests.integration.workers import Worker, await_answer, starting_worker, wait_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +143,11 @@ def publications(app: Flask) -> Iterator[list[EventPublished]]:
         yield published
 
 
+def close_connections(app: Flask) -> None:
+    """Close what *app* has open to its broker, for sockets must not be left to chance."""
+    app.extensions["signal_tasks"].publisher._producers().connections.force_close_all()
+
+
 def as_environment(prefix: str, config: Mapping[str, object]) -> dict[str, str]:
     """Write *config* as variables for Flask's ``from_prefixed_env()``."""
     return {f"{prefix}_{name}": json.dumps(value) for name, value in config.items()}
@@ -178,3 +182,4 @@ def starting_shop(
     ) as worker:
         yield Stack(app=app, worker=worker, engine=engine)
     engine.dispose()
+    close_connections(app)
