@@ -21,6 +21,7 @@ from .once import drive
 
 APP: Final = "examples.demo:create_app"
 ROOT: Final = Path(__file__).parents[2]
+WATCHED: Final = (ROOT / "examples", ROOT / "signal_tasks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def serve(instance: Path | None, *, port: int) -> int:
         cwd=ROOT,
     )
     console = Console(sys.stdout, is_coloured=wants_colour(sys.stdout))
-    return Supervisor(settings, console, watch=watch_code([ROOT])).run()
+    return Supervisor(settings, console, watch=watch_code(WATCHED)).run()
 
 
 def once(instance: Path | None, *, wait_seconds: float) -> int:

@@ -1,4 +1,7 @@
-"""A cache in files, which web and worker can both reach."""
+"""A cache in files, which web and worker can both reach.
+
+It is a sketch: what is being made while it is dropped is kept all the same.
+"""
 
 from __future__ import annotations
 

@@ -37,8 +37,10 @@ def secret_key(instance: Path) -> str:
     path = instance / "secret_key"
     with _alone_in(instance):
         if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(32))
+            draft = path.with_suffix(".draft")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(32))
+            draft.replace(path)
         return path.read_text()
 
 

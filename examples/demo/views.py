@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from flask import (
     Blueprint,
@@ -24,6 +23,8 @@ from .accounts import Answer, login_required
 from .models import Activity, Change, Count, Record, TemplateRender, User, db
 from .signals import profile_changed, this_app, user_action, user_registered
 from .storage import outbox
+
+_SHOWN: Final = 15
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -155,12 +156,6 @@ def for_all_templates() -> dict[str, object]:
     return {"user": g.get("user"), "csrf_token": csrf.token()}
 
 
-@pages.app_template_filter("moment")
-def moment(at: datetime) -> str:
-    """Write a time for people."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
 @pages.after_app_request
 def harden(response: Response) -> Response:
     """Let browsers load only what comes from here."""
@@ -178,10 +173,10 @@ def latest_letters() -> list[str]:
     """Return the names of the latest letters, the newest first."""
     letters = outbox().glob("*.eml")
     newest_first = sorted(letters, key=lambda path: path.stat().st_mtime, reverse=True)
-    return [letter.name for letter in newest_first[:25]]
+    return [letter.name for letter in newest_first[:_SHOWN]]
 
 
 def latest(records: type[RecordT]) -> list[RecordT]:
     """Return the latest of *records*, the newest first."""
     newest_first = select(records).order_by(records.id.desc())
-    return list(db.session.scalars(newest_first.limit(25)))
+    return list(db.session.scalars(newest_first.limit(_SHOWN)))
