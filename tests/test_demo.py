@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from examples import demo
-from examples.demo import cache, handlers, picks
+from examples.demo import cache, handlers, once, picks
 from examples.demo.models import (
     Activity,
     Change,
@@ -434,6 +434,18 @@ def test_profile_change_is_dated(app: Flask, context: None) -> None:
     assert modified_at >= before
 
 
+def test_change_by_a_handler_is_told(app: Flask, context: None, listen: Listen) -> None:
+    """What a handler changes is audited too, as done by no visitor."""
+    db.session.add(User(id=7, name="Ada", email="ada@example.org", password_hash=""))
+    db.session.commit()
+    heard = listen(data_changed)
+
+    handlers.touch_profile(app, user_id=7)
+
+    (event,) = heard
+    assert (event["row_id"], event["actor_id"]) == (7, None)
+
+
 def test_change_is_recorded(context: None) -> None:
     """Each changed column becomes a line of the audit."""
     handlers.audit_change(
@@ -519,6 +531,41 @@ def test_feed_has_the_runs_since_the_last_one_seen(
     feed = client.get("/live/feed?after=1").get_json()
 
     assert [run["handler"] for run in feed["runs"]] == ["second", "third"]
+
+
+def run(**facts: object) -> once.Run:
+    """Return a run of a handler in child 30 of the worker 20, but for *facts*."""
+    known = {"id": 1, "event_id": "e", "signal": "s", "handler": "h", "sent_at": 0.0}
+    times = {"hops": 0, "attempt": 1, "queued_ms": 1.0, "ran_ms": 2.0}
+    place = {"error": None, "pid": 30, "parent_pid": 20}
+    return once.Run(**(known | times | place | facts))
+
+
+@pytest.mark.parametrize(
+    ("place", "is_stray"),
+    [
+        pytest.param({}, False, id="in a child of the worker"),
+        pytest.param({"pid": 20, "parent_pid": 1}, False, id="in the worker itself"),
+        pytest.param({"pid": 10, "parent_pid": 20}, True, id="in the web process"),
+        pytest.param({"parent_pid": 21}, True, id="in another worker"),
+    ],
+)
+def test_run_outside_the_worker_is_noticed(
+    place: dict[str, object], is_stray: bool
+) -> None:
+    """A handler that ran anywhere but in the worker is a fault."""
+    faults = once.strayed([run(**place)], web_pid=10, worker_pid=20)
+
+    assert bool(faults) is is_stray
+
+
+def test_run_after_a_request_comes_first() -> None:
+    """Of several runs the table shows the first that succeeded after a request."""
+    runs = [run(id=1, hops=1), run(id=2, error="OSError"), run(id=3), run(id=4)]
+
+    shown = once.first_runs(runs)
+
+    assert shown == {("s", "h"): runs[2]}
 
 
 def test_secret_key_is_made_once(instance: Path) -> None:
