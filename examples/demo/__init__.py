@@ -18,6 +18,7 @@ from . import changes, handlers, live, views
 from .models import db
 from .storage import ENGINE_OPTIONS, create_tables, secret_key
 
+# Changes and handlers are imported for what they connect.
 __all__ = ["changes", "create_app", "handlers"]
 
 signal_tasks = SignalTasks()
