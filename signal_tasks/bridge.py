@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Literal, TypeVar
@@ -48,6 +48,8 @@ class Bridge:
         on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
         publish_timeout_seconds: How long the broker may take to connect or answer.
         max_hops: How many handlers may stand between the first signal and an event.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(
@@ -124,6 +126,8 @@ class Bridge:
         Raises:
             RegistrationError: Something is wrong with the arguments or the handler, or
                 the name is taken.
+
+        .. versionadded:: 0.1
         """
         _check_signals(signals)
         _check_policies(context=context, delivery=delivery, missing=missing, once=once)
@@ -170,12 +174,17 @@ class Bridge:
 
         Raises:
             RegistrationError: It cannot be registered so.
+
+        .. versionadded:: 0.1
         """
         self.codec.register(cls, encode, decode, tag)
         return cls
 
     def connect(self, *handlers: Handler | str) -> None:
-        """Connect *handlers*, or the receivers so named, again after a disconnect."""
+        """Connect *handlers*, or the receivers so named, again after a disconnect.
+
+        .. versionadded:: 0.1
+        """
         for receiver in self._receivers_of(handlers):
             self._relays.connect(receiver)
 
@@ -183,13 +192,18 @@ class Bridge:
         """Stop sending events to *handlers*, or to the receivers so named.
 
         Events that are on their way still run.
+
+        .. versionadded:: 0.1
         """
         for receiver in self._receivers_of(handlers):
             self._relays.disconnect(receiver)
 
     @contextmanager
-    def disconnected(self, *handlers: Handler | str) -> Iterator[None]:
-        """Disconnect *handlers*, or all there are, while the block runs: for tests."""
+    def disconnected(self, *handlers: Handler | str) -> Generator[None]:
+        """Disconnect *handlers*, or all there are, while the block runs: for tests.
+
+        .. versionadded:: 0.1
+        """
         receivers = self._receivers_of(handlers) if handlers else tuple(self.registry)
         connected = [one for one in receivers if self._relays.has(one)]
         for receiver in connected:

@@ -7,7 +7,7 @@ caused by the bridge's own work (pushing an app context sends one) goes nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One ``signal.send(...)``, as the handler in the worker sees it."""
+    """One ``signal.send(...)``, as the handler in the worker sees it.
+
+    .. versionadded:: 0.1
+    """
 
     id: str
     """The same for every receiver of the event, and for every attempt."""
@@ -51,7 +54,7 @@ _state: ContextVar[Event | Literal["quiet"] | None] = ContextVar(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Mark what runs inside as the bridge's own work: its events are not dispatched."""
     token = _state.set(_QUIET)
     try:
@@ -61,7 +64,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def handling(event: Event) -> Iterator[None]:
+def handling(event: Event) -> Generator[None]:
     """Make *event* the current one; signals sent inside are dispatched again."""
     token = _state.set(event)
     try:
@@ -89,6 +92,8 @@ class CurrentEvent:
 
     Raises:
         RuntimeError: On reading an attribute outside such a handler.
+
+    .. versionadded:: 0.1
     """
 
     def __bool__(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf, nan
 from typing import Any
 
@@ -38,6 +39,8 @@ class SignalTasks:
     Args:
         app: The app to set up at once.
         bridge: Which receivers it gets; by default those of the bare ``async_receiver``.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class SignalTasks:
 
         Raises:
             ConfigurationError: *app* has the extension already, or a setting is wrong.
+
+        .. versionadded:: 0.1
         """
         if _EXTENSION in app.extensions:
             raise ConfigurationError(
@@ -116,7 +121,7 @@ class FlaskHost:
     @property
     def raises(self) -> bool:
         """Whether a failed send raises, as configured."""
-        on_error = self._app.config.get("SIGNAL_TASKS_ON_ERROR")
+        on_error = _config(self._app).get("SIGNAL_TASKS_ON_ERROR")
         if on_error is None:
             return self._app.debug or self._app.testing
         if on_error in ("raise", "log"):
@@ -172,23 +177,29 @@ def create_celery_app(app: Flask) -> Celery:
     class FlaskTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
         def __call__(self, *args: object, **kwargs: object) -> object:
             with app.app_context():
-                return self.run(*args, **kwargs)
+                result: object = self.run(*args, **kwargs)
+                return result
 
     celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
     celery_app.config_from_object(
         {
             "broker_connection_retry_on_startup": True,
             "task_ignore_result": True,
-            **app.config.get("CELERY", {}),
+            **_config(app).get("CELERY", {}),
         }
     )
     celery_app.set_default()
     return celery_app
 
 
+def _config(app: Flask) -> Mapping[str, Any]:
+    """Return the configuration of *app*, whose types Flask does not declare."""
+    return app.config
+
+
 def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
     try:
-        number = float(app.config.get(setting, default))
+        number = float(_config(app).get(setting, default))
     except (TypeError, ValueError):
         number = nan
     if least <= number < inf:
@@ -201,10 +212,11 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
     """Return the app's keys, the one that signs last."""
-    key = app.config.get("SECRET_KEY")
+    config = _config(app)
+    key = config.get("SECRET_KEY")
     if not key:
         return ()
-    return (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), key)
+    return (*(config.get("SECRET_KEY_FALLBACKS") or ()), key)
 
 
 def _object_behind(proxy: Any) -> object:

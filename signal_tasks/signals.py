@@ -31,7 +31,10 @@ envelope_refused = _namespace.signal(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPublished:
-    """Details of :data:`event_published`."""
+    """Details of :data:`event_published`.
+
+    .. versionadded:: 0.1
+    """
 
     event_id: str
     signal: str
@@ -40,7 +43,10 @@ class EventPublished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchFailed:
-    """Details of :data:`dispatch_failed`."""
+    """Details of :data:`dispatch_failed`.
+
+    .. versionadded:: 0.1
+    """
 
     event_id: str
     signal: str
@@ -51,7 +57,10 @@ class DispatchFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvelopeRefused:
-    """Details of :data:`envelope_refused`."""
+    """Details of :data:`envelope_refused`.
+
+    .. versionadded:: 0.1
+    """
 
     receiver: str
     error: RefusedError
