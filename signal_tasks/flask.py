@@ -177,8 +177,7 @@ def create_celery_app(app: Flask) -> Celery:
     class FlaskTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
         def __call__(self, *args: object, **kwargs: object) -> object:
             with app.app_context():
-                result: object = self.run(*args, **kwargs)
-                return result
+                return self.run(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
 
     celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
     celery_app.config_from_object(

@@ -6,7 +6,7 @@ In: envelopes, in order. Out: one Celery message each, acknowledged by the broke
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from celery import Celery
@@ -85,7 +85,7 @@ class CeleryPublisher:
         )
 
     @contextmanager
-    def _producer(self) -> Iterator[Producer]:
+    def _producer(self) -> Generator[Producer]:
         with self._producers().acquire(
             block=True, timeout=self._timeout_seconds
         ) as producer:

@@ -91,14 +91,14 @@ class ReceiverTask(Task):  # type: ignore[type-arg]  # generic in the stubs alon
         The class that Flask's documentation gives to Celery pushes an app context.
         """
         with quiet():
-            return super().__call__(*args, **kwargs)
+            return super().__call__(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
 
     def apply_async(self, *args: Any, **options: Any) -> AsyncResult[Any]:
         """Publish it, also again for a retry, showing nobody what it carries."""
         options.setdefault("argsrepr", "(<envelope>,)")
         options.setdefault("kwargsrepr", "{}")
         options["serializer"] = "json"
-        return super().apply_async(*args, **options)
+        return super().apply_async(*args, **options)  # pyright: ignore[reportUnknownVariableType]
 
 
 class ReceiverTasks:
