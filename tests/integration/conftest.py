@@ -13,8 +13,8 @@ import pytest
 from signal_tasks.dev.broker import running_broker
 from tests.integration import servers
 from tests.integration.servers import EmbeddedBroker, UnreachableError
-from tests.integration.stack import Layout, Stack, starting_shop
-from tests.integration.workers import Worker
+from tests.integration.stack import Layout, Stack, open_shop
+from tests.integration.workers import Worker, Workers, ending_workers
 
 LAYOUTS: Final = (
     "embedded-sqlite",
@@ -69,31 +69,44 @@ def stack(request: pytest.FixtureRequest, shops: Shops) -> Stack:
 
 
 @pytest.fixture(scope="session")
+def places(embedded_broker: EmbeddedBroker) -> Iterator[ExitStack]:
+    """Return what cleans up behind the workers, once they have ended."""
+    with ExitStack() as places:
+        yield places
+
+
+@pytest.fixture(scope="session")
+def workers(places: ExitStack) -> Iterator[Workers]:
+    """Return what starts workers; they end together, with the test run."""
+    with ending_workers() as workers:
+        yield workers
+
+
+@pytest.fixture(scope="session")
 def shops(
     request: pytest.FixtureRequest,
     embedded_broker: EmbeddedBroker,
+    places: ExitStack,
+    workers: Workers,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shops]:
-    """Start all the shops that the tests ask for, at once, for each takes a while."""
+    """Open all the shops that the tests ask for, at once, for each takes a while."""
     shops: Shops = {}
-    with ExitStack() as resources:
+    with ExitStack() as opened:
         for name in _asked_for(request.session):
             folder = tmp_path_factory.mktemp("shop")
             try:
                 layout = Layout(
                     name=name,
-                    broker_url=resources.enter_context(_broker(name, embedded_broker)),
-                    database_url=resources.enter_context(_database(name, folder)),
+                    broker_url=places.enter_context(_broker(name, embedded_broker)),
+                    database_url=places.enter_context(_database(name, folder)),
                     folder=folder,
                 )
             except UnreachableError as error:
                 shops[name] = error
             else:
-                shops[name] = resources.enter_context(starting_shop(layout))
+                shops[name] = opened.enter_context(open_shop(layout, workers))
         yield shops
-        for shop in shops.values():
-            if isinstance(shop, Stack):
-                shop.worker.child.ask_to_end()
 
 
 def _asked_for(session: pytest.Session) -> list[str]:

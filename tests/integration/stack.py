@@ -20,7 +20,7 @@ from tests.integration.servers import PREFIX
 from tests.integration.shop import create_app, signals
 from tests.integration.shop.models import Base, Run
 from tests.integration.shop.settings import REPORTS_QUEUE
-from tests.integration.workers import Worker, await_answer, starting_worker, wait_for
+from tests.integration.workers import Worker, Workers, await_answer, wait_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,13 @@ class Layout:
                 "control_exchange": PREFIX,
                 "event_exchange": f"{PREFIX}.events",
             },
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return what a worker of the shop is started with."""
+        return {
+            "FLASK_APP": "tests.integration.shop:create_app",
+            **as_environment("SHOP", self.config()),
         }
 
 
@@ -154,8 +161,9 @@ def as_environment(prefix: str, config: Mapping[str, object]) -> dict[str, str]:
 
 
 @contextmanager
-def starting_shop(
+def open_shop(
     layout: Layout,
+    workers: Workers,
     *,
     application: str = "signal_tasks.worker",
     queues: Sequence[str] = (PREFIX, REPORTS_QUEUE),
@@ -164,22 +172,19 @@ def starting_shop(
 
     Args:
         layout: Where it runs.
+        workers: Among whom its worker is started, to end when they do.
         application: Where the worker finds the Celery app.
         queues: What the worker takes from.
     """
-    config = layout.config()
-    app = create_app(TESTING=True, **config)
+    app = create_app(TESTING=True, **layout.config())
     engine = create_engine(layout.database_url)
     Base.metadata.create_all(engine)
-    with starting_worker(
+    worker = workers.start(
         layout.name,
         application=application,
-        environment={
-            **as_environment("SHOP", config),
-            "FLASK_APP": "tests.integration.shop:create_app",
-        },
+        environment=layout.environment(),
         arguments=["--queues", ",".join(queues)],
-    ) as worker:
-        yield Stack(app=app, worker=worker, engine=engine)
+    )
+    yield Stack(app=app, worker=worker, engine=engine)
     engine.dispose()
     close_connections(app)

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,63 +58,67 @@ class Worker:
         return wait_for(search, f"a line like {pattern!r} in the log of {self.node}")
 
 
-@contextmanager
-def starting_worker(
-    name: str,
-    *,
-    application: str,
-    environment: Mapping[str, str],
-    arguments: Sequence[str] = (),
-) -> Iterator[Worker]:
-    """Start ``celery -A application worker``, and end it with the block.
+class Workers:
+    """The workers of a test run, of which each takes a while to start and to end.
 
     Args:
-        name: Part of the node's name; a host's nodes need different ones.
-        application: Where Celery finds its app.
-        environment: Variables on top of ours.
-        arguments: More of them.
+        children: The processes that they are.
+        lines: What each process has written, which *children* adds to.
     """
-    lines: list[str] = []
-    node = f"{name}-{os.getpid()}@localhost"
-    command = Command(
-        name=f"worker {name}",
-        arguments=[
-            *(sys.executable, "-m", "celery", "-A", application, "worker"),
-            *("--loglevel", "INFO", "--concurrency", "1", "--hostname", node),
-            *("--without-gossip", "--without-mingle", *arguments),
-        ],
-        environment={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-        cwd=ROOT,
-        grace_seconds=10,
-        cold_signal=signal.SIGQUIT,
-    )
-    with Children(on_line=lambda _, line: lines.append(line)) as children:
-        yield Worker(node=node, child=children.start(command), lines=lines)
+
+    def __init__(self, children: Children, lines: Mapping[str, list[str]]) -> None:
+        self._children = children
+        self._lines = lines
+        self._started: list[Child] = []
+
+    def start(
+        self,
+        name: str,
+        *,
+        application: str,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+    ) -> Worker:
+        """Start ``celery -A application worker``, which may not answer yet.
+
+        Args:
+            name: Part of the node's name, which nobody else has.
+            application: Where Celery finds its app.
+            environment: Variables on top of ours.
+            arguments: More of them.
+        """
+        node = f"{name}-{os.getpid()}@localhost"
+        command = Command(
+            name=node,
+            arguments=[
+                *(sys.executable, "-m", "celery", "-A", application, "worker"),
+                *("--loglevel", "INFO", "--concurrency", "1", "--hostname", node),
+                *("--without-gossip", "--without-mingle", *arguments),
+            ],
+            environment={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            cwd=ROOT,
+            grace_seconds=20,
+            cold_signal=signal.SIGQUIT,
+        )
+        lines = self._lines[node]
+        child = self._children.start(command)
+        self._started.append(child)
+        return Worker(node=node, child=child, lines=lines)
+
+    def ask_to_end(self) -> None:
+        """Ask all of them at once, for most of the time that they take is waiting."""
+        for child in self._started:
+            child.ask_to_end()
 
 
 @contextmanager
-def running_worker(
-    name: str,
-    celery_app: Celery,
-    *,
-    application: str,
-    environment: Mapping[str, str],
-    arguments: Sequence[str] = (),
-) -> Iterator[Worker]:
-    """Start a worker as :func:`starting_worker` does, and wait until it answers.
-
-    Args:
-        name: Part of the node's name.
-        celery_app: How we reach it.
-        application: Where Celery finds its app.
-        environment: Variables on top of ours.
-        arguments: More of them.
-    """
-    with starting_worker(
-        name, application=application, environment=environment, arguments=arguments
-    ) as worker:
-        await_answer(worker, celery_app)
-        yield worker
+def ending_workers() -> Iterator[Workers]:
+    """Give workers that have ended, with all that they started, after the block."""
+    lines: defaultdict[str, list[str]] = defaultdict(list)
+    with Children(on_line=lambda node, line: lines[node].append(line)) as children:
+        workers = Workers(children, lines)
+        yield workers
+        workers.ask_to_end()
 
 
 def await_answer(worker: Worker, celery_app: Celery) -> None:
