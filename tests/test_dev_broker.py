@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -123,12 +124,13 @@ def test_given_broker_that_refuses_is_named_without_its_password(scheme: str) ->
     """The error names host and port of a broker that is not there, and no secret."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
+    given = running_broker(f"{scheme}://user:hunter2@127.0.0.1:{port}")
 
     with (
+        ExitStack() as stack,
         pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}") as caught,
-        running_broker(f"{scheme}://user:hunter2@127.0.0.1:{port}"),
     ):
-        pytest.fail("a broker answered")
+        stack.enter_context(given)
 
     assert "Start it or correct its URL" in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -146,10 +148,10 @@ def test_given_broker_that_refuses_is_named_without_its_password(scheme: str) ->
 def test_unusable_url_is_refused_with_the_mend(url: str, message: str) -> None:
     """A URL that cannot work is refused before anything starts, unquoted."""
     with (
+        ExitStack() as stack,
         pytest.raises(ConfigurationError, match=message) as caught,
-        running_broker(url),
     ):
-        pytest.fail("a broker answered")
+        stack.enter_context(running_broker(url))
 
     assert "hunter" not in str(caught.value)
 
@@ -161,10 +163,21 @@ def test_url_of_a_transport_that_is_not_installed_names_the_module(
     monkeypatch.setitem(sys.modules, "botocore", None)
 
     with (
+        ExitStack() as stack,
         pytest.raises(ConfigurationError, match="needs the module botocore"),
-        running_broker("sqs://localhost"),
     ):
-        pytest.fail("a broker answered")
+        stack.enter_context(running_broker("sqs://localhost"))
+
+
+def test_given_broker_that_answers_is_used() -> None:
+    """A URL that answers is handed on, and its server is left alone afterwards."""
+    with running_broker() as server:
+        with running_broker(server.url) as given:
+            pass
+        with running_broker(server.url) as again:
+            pass
+
+    assert given == again == Broker(url=server.url, kind="given")
 
 
 def test_broker_shows_no_password() -> None:

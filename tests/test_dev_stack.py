@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,9 @@ def test_stack_of_an_app_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     settings = StackSettings(app="no_such_app", port=0, cwd=tmp_path)
 
     with (
+        ExitStack() as stack,
         pytest.raises(ConfigurationError, match=r"exit code [12]") as caught,
-        running_stack(settings),
     ):
-        pytest.fail("it ran")
+        stack.enter_context(running_stack(settings))
 
     assert "no_such_app" in str(caught.value)

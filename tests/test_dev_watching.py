@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Never
 
 import pytest
 
@@ -16,17 +15,12 @@ from signal_tasks.dev.watching import Changes, watch_code, watching
 from signal_tasks.exceptions import ConfigurationError
 
 
-def unwanted(event: object) -> Never:
-    """Fail, for *event* should not have come."""
-    raise AssertionError(event)
-
-
 def test_changed_code_is_noticed_and_other_files_are_not(tmp_path: Path) -> None:
     """A written Python file is a change; data and byte code beside it are none."""
     changes: SimpleQueue[Changes] = SimpleQueue()
     beat = tmp_path / "beat.py"
 
-    with watching(watch_code([tmp_path]), on_change=changes.put, on_error=unwanted):
+    with watching(watch_code([tmp_path]), on_change=changes.put, on_error=pytest.fail):
         while changes.empty():  # the watch may need longer to begin than we do
             (tmp_path / "data.sqlite").touch()
             (tmp_path / "beat.pyc").touch()
@@ -54,7 +48,7 @@ def test_watch_that_breaks_is_reported(tmp_path: Path) -> None:
     errors: SimpleQueue[Exception] = SimpleQueue()
     watch = watch_code([tmp_path / "gone"])
 
-    with watching(watch, on_change=unwanted, on_error=errors.put):
+    with watching(watch, on_change=pytest.fail, on_error=errors.put):
         error = errors.get(timeout=20)
 
     assert isinstance(error, FileNotFoundError)
@@ -70,7 +64,7 @@ def test_watch_ends_with_its_block() -> None:
     changes: SimpleQueue[Changes] = SimpleQueue()
     before = threading.active_count()
 
-    with watching(watch, on_change=changes.put, on_error=unwanted):
+    with watching(watch, on_change=changes.put, on_error=pytest.fail):
         assert changes.get(timeout=20) == {"a.py"}
 
     assert threading.active_count() == before

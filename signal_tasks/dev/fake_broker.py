@@ -7,9 +7,15 @@ has found.
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 from fakeredis import TcpFakeServer
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 class PromptServer(TcpFakeServer):
@@ -22,8 +28,15 @@ class PromptServer(TcpFakeServer):
         return connection, address
 
 
+def end(_signum: int, _frame: FrameType | None) -> NoReturn:
+    """End this process as a program that has finished."""
+    sys.exit()
+
+
 if __name__ == "__main__":
     server = PromptServer(("127.0.0.1", 0))
+    server.daemon_threads = True  # an open connection does not keep us from ending
+    signal.signal(signal.SIGTERM, end)
     port = server.server_address[1]
     print("listening on", port, flush=True)  # noqa: T201  (to who started us)
     server.serve_forever()

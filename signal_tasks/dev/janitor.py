@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-GRACE_SECONDS = 10.0
-"""How long a process may take to end by itself before its group is killed."""
+GRACE_SECONDS = 5.0
+"""How long a process may take to end by itself before its group is killed.
+
+A Celery worker takes all of it, for it cannot write its farewell any more.
+"""
 
 
 def read_watched(lines: Iterable[str]) -> list[int]:

@@ -1,0 +1,30 @@
+"""Tests of the fake server's own parts; as a broker it is tested with the servers."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import pytest
+
+from signal_tasks.dev.fake_broker import PromptServer, end
+
+
+def test_connection_sends_small_packets_at_once() -> None:
+    """An accepted connection does not wait for more to send."""
+    with (
+        PromptServer(("127.0.0.1", 0)) as server,
+        socket.create_connection(("127.0.0.1", server.server_address[1])),
+    ):
+        connection, _ = server.get_request()
+
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_request_to_end_is_a_success() -> None:
+    """The signal to end leaves the process with exit code 0."""
+    with pytest.raises(SystemExit) as caught:
+        end(signal.SIGTERM, None)
+
+    assert caught.value.code is None
