@@ -6,7 +6,8 @@ In: envelopes, in order. Out: one Celery message each, acknowledged by the broke
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from celery import Celery
@@ -25,6 +26,9 @@ _RETRY_POLICY = {
     "interval_step": 0,
     "interval_max": 0,
 }
+
+GiveUp = Callable[[Exception, float], None]
+"""Called by kombu with an error before it tries again; may raise it instead."""
 
 
 class CeleryPublisher:
@@ -57,10 +61,11 @@ class CeleryPublisher:
         if not envelopes:
             return
         left = list(envelopes)
+        give_up = _giver_up(time.monotonic() + self._timeout_seconds)
         try:
             with self._producer() as producer:
                 while left:
-                    self._send(left[0], producer)
+                    self._send(left[0], producer, give_up)
                     left.pop(0)
         except (OperationalError, LimitExceeded) as error:
             raise PublishError(
@@ -71,7 +76,7 @@ class CeleryPublisher:
                 envelopes=len(left),
             ) from error
 
-    def _send(self, envelope: Envelope, producer: Producer) -> None:
+    def _send(self, envelope: Envelope, producer: Producer, give_up: GiveUp) -> None:
         options = dict(self._registry.get(envelope.receiver).message_options)
         options["headers"] = {**options.get("headers", {}), EVENT_HEADER: envelope.id}
         options["argsrepr"] = f"(<event {envelope.id} of {envelope.signal}>,)"
@@ -80,7 +85,7 @@ class CeleryPublisher:
             args=(envelope.text,),
             producer=producer,
             retry=True,
-            retry_policy=_RETRY_POLICY,
+            retry_policy={**_RETRY_POLICY, "errback": give_up},
             **options,
         )
 
@@ -130,3 +135,16 @@ class CeleryPublisher:
 
     def _address(self) -> str:
         return str(self._celery_app.connection_for_write().as_uri())
+
+
+def _giver_up(deadline: float) -> GiveUp:
+    """Return what lets a dead connection be replaced, and a silent broker be left.
+
+    kombu's one more attempt is two to connect, of which each takes its full time.
+    """
+
+    def give_up(error: Exception, _interval: float) -> None:
+        if time.monotonic() >= deadline:
+            raise error
+
+    return give_up
