@@ -1,7 +1,8 @@
-"""The examples of the README and of every page below docs/ run as they stand there."""
+"""The examples of the README, of every page below docs/ and of docstrings run."""
 
 from __future__ import annotations
 
+import doctest
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from signal_tasks import cli
+from signal_tasks import cli, codec
 from tests import run_page
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,14 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_docstring_examples_run() -> None:
+    """The examples in the docstrings of the codec print what they say."""
+    tried = doctest.testmod(codec)
+
+    assert tried.attempted
+    assert not tried.failed
 
 
 @pytest.mark.parametrize("command", ["", *cli.group.commands])
