@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import pytest
 
 from signal_tasks.dev.broker import running_broker
 from tests.integration import servers
-from tests.integration.servers import EmbeddedBroker, UnreachableError
+from tests.integration.servers import EmbeddedBroker, UnreachableError, missing
 from tests.integration.stack import Layout, Stack, open_shop
 from tests.integration.workers import Worker, Workers, ending_workers
 
@@ -25,13 +24,6 @@ LAYOUTS: Final = (
 """Each broker and each database, and each pair of them where only one may be there."""
 
 Shops = dict[str, Stack | UnreachableError]
-
-
-def missing(reason: object) -> NoReturn:
-    """Skip the test, for this machine lacks something; fail it in CI, which must not."""
-    if "CI" in os.environ:
-        pytest.fail(str(reason), pytrace=False)
-    pytest.skip(str(reason))
 
 
 @pytest.hookimpl(wrapper=True)

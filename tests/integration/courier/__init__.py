@@ -1,0 +1,38 @@
+"""A program without Flask: a Celery app, a bridge, and a handler that writes files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from blinker import Signal
+from celery import Celery
+
+from signal_tasks import Bridge, current_event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Courier:
+    """The program, as often as a process wants it."""
+
+    celery_app: Celery
+    bridge: Bridge
+    parcel_sent: Signal
+
+
+def create_courier(broker_url: str) -> Courier:
+    """Make the program for the broker at *broker_url*."""
+    celery_app = Celery("courier", set_as_current=False)
+    celery_app.conf.update(
+        broker_url=broker_url, broker_connection_retry_on_startup=True
+    )
+    bridge = Bridge(celery_app, secret_key="the courier's key", on_error="raise")
+    parcel_sent = Signal()
+    bridge.async_receiver(parcel_sent)(deliver)
+    return Courier(celery_app=celery_app, bridge=bridge, parcel_sent=parcel_sent)
+
+
+def deliver(sender: object, target: Path) -> None:
+    """Leave a file that tells of the run."""
+    target.write_text(f"{current_event.id} in {os.getppid()}")
