@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from blinker import Signal
 from celery import Celery
@@ -9,6 +10,14 @@ from flask import Flask
 
 from signal_tasks import Bridge
 from tests.in_memory import KEY, Broker, new_app, new_celery_app
+
+# On a busy machine an example may take long, and that is no failure.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -47,9 +47,8 @@ class PlainHost:
     raises: bool = True
     max_hops: int = 8
 
-    def claims(self, sender: object) -> bool | None:
-        """Claim what the application sends itself."""
-        return True if sender == self.application else None
+    def claims(self, sender: object) -> None:
+        """Leave it open whose event it is."""
 
     @contextmanager
     def context(self) -> Generator[None]:

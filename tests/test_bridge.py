@@ -64,12 +64,12 @@ async def handle_async(sender: object, **extra: object) -> object:
 
 def yield_something(sender: object) -> Iterator[object]:
     """Stand for a function that by mistake yields."""
-    yield sender
+    yield sender  # pragma: no cover  # which is why it is refused
 
 
 async def yield_async(sender: object) -> AsyncIterator[object]:
     """Stand for an async function that by mistake yields."""
-    yield sender
+    yield sender  # pragma: no cover  # which is why it is refused
 
 
 def fail(*_: object, **__: object) -> Any:

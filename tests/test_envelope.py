@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from itsdangerous import Signer
 
 from signal_tasks import (
     MalformedEnvelopeError,
@@ -179,13 +180,10 @@ def test_altered_envelope_does_not_verify(before: str, after: str) -> None:
 @given(st.integers(0, len(TEXT) - 1), st.characters())
 def test_one_changed_character_is_refused(position: int, other: str) -> None:
     """An envelope with any one character replaced by any other does not open."""
-    changed = TEXT[:position] + other + TEXT[position + 1 :]
+    assume(other != TEXT[position])
 
-    if changed == TEXT:
-        assert signed.open(changed)
-        return
     with pytest.raises(RefusedError):
-        signed.open(changed)
+        signed.open(TEXT[:position] + other + TEXT[position + 1 :])
 
 
 @pytest.mark.parametrize("bit", range(6))
@@ -378,8 +376,6 @@ def test_empty_key_verifies_nothing(empty: str | bytes) -> None:
 
 def test_envelope_signed_for_something_else_is_refused() -> None:
     """A signature made with the same key for another purpose is none of an envelope."""
-    from itsdangerous import Signer  # noqa: PLC0415
-
     start = TEXT.rpartition(',"sig":"')[0]
     signature = Signer(KEY, salt=b"cookie-session").get_signature(start).decode()
 

@@ -184,7 +184,7 @@ def test_created_celery_app_is_as_flask_documents_it(app: Flask) -> None:
     """The Celery app made for an app runs other tasks inside the app's context, too."""
     celery_app = app.extensions["celery"]
 
-    @celery_app.task
+    @celery_app.task(shared=False)
     def plain_task() -> object:
         return current_app._get_current_object()
 

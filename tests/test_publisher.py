@@ -52,12 +52,17 @@ def within_patience() -> Generator[None]:
     assert time.monotonic() - start < PATIENCE_SECONDS
 
 
-def connect(celery_app: Celery, *signals: Signal) -> Bridge:
-    """Connect a receiver whose failures raise, and soon; the signals keep its bridge."""
+def connect(
+    celery_app: Celery, signal: Signal, *, timeout_seconds: float = 0.2
+) -> Bridge:
+    """Connect a receiver whose failures raise, and soon; the signal keeps its bridge."""
     bridge = Bridge(
-        celery_app, secret_key=KEY, on_error="raise", publish_timeout_seconds=0.2
+        celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        publish_timeout_seconds=timeout_seconds,
     )
-    bridge.async_receiver(*signals, name="bill")(print)
+    bridge.async_receiver(signal, name="bill")(print)
     return bridge
 
 
@@ -149,7 +154,7 @@ def test_unknown_transport_is_an_error_of_ours(signal: Signal) -> None:
 def test_lost_connection_is_made_again(signal: Signal, redis_url: str) -> None:
     """After the broker has dropped our connections, the next event just leaves."""
     celery_app = new_celery_app(broker_url=redis_url)
-    connect(celery_app, signal)
+    connect(celery_app, signal, timeout_seconds=PATIENCE_SECONDS)
     signal.send()
 
     with redis.Redis.from_url(redis_url) as client:
@@ -162,10 +167,10 @@ def test_lost_connection_is_made_again(signal: Signal, redis_url: str) -> None:
 def test_events_leave_again_after_a_hang(signal: Signal, redis_url: str) -> None:
     """A broker that hung is as good as before once it is back."""
     celery_app = new_celery_app(broker_url=redis_url)
-    connect(celery_app, signal)
+    connect(celery_app, signal, timeout_seconds=0.8)
     signal.send()
     with redis.Redis.from_url(redis_url) as client:
-        client.client_pause(1000)
+        client.client_pause(1500)
 
         with within_patience(), pytest.raises(PublishError):
             signal.send()
@@ -179,8 +184,8 @@ def test_events_leave_again_after_a_hang(signal: Signal, redis_url: str) -> None
 def test_error_counts_what_is_left(signal: Signal) -> None:
     """When a message cannot leave, those before it have, and those after it have not."""
     celery_app = new_celery_app()
-    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
-    for name in ("bill", "pack", "ship"):
+    bridge = connect(celery_app, signal)
+    for name in ("pack", "ship"):
         bridge.async_receiver(signal, name=name)(print)
 
     def fail(**_: object) -> None:
@@ -199,10 +204,7 @@ def test_error_counts_what_is_left(signal: Signal) -> None:
 def test_threads_share_the_pool(signal: Signal, redis_url: str) -> None:
     """More threads than connections publish at once, and each message arrives."""
     celery_app = new_celery_app(broker_url=redis_url, broker_pool_limit=2)
-    bridge = Bridge(
-        celery_app, secret_key=KEY, on_error="raise", publish_timeout_seconds=5
-    )
-    bridge.async_receiver(signal, name="bill")(print)
+    connect(celery_app, signal, timeout_seconds=10)
 
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(signal.send, range(40)))
@@ -263,7 +265,9 @@ def test_users_own_bound_wins(signal: Signal) -> None:
 
 def test_publisher_leaves_no_open_connection(signal: Signal, redis_url: str) -> None:
     """A publisher that nobody needs any more takes its connections with it."""
-    bridge = connect(new_celery_app(broker_url=redis_url), signal)
+    bridge = connect(
+        new_celery_app(broker_url=redis_url), signal, timeout_seconds=PATIENCE_SECONDS
+    )
     signal.send()
     bridge.disconnect("bill")
 

@@ -44,13 +44,8 @@ mailer = Mailer()
 
 
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap *function* as decorators do."""
-
-    @functools.wraps(function)
-    def wrapper(*args: object, **kwargs: object) -> object:
-        return function(*args, **kwargs)
-
-    return wrapper
+    """Return something that looks like *function*, as a decorator does."""
+    return functools.wraps(function)(lambda _sender: None)
 
 
 def make_receiver(

@@ -65,16 +65,3 @@ def test_report_is_quiet(signal: Signal) -> None:
     report(signal, "the app", DETAILS)
 
     assert heard == [True]
-
-
-def test_report_without_receivers_asks_nobody(signal: Signal) -> None:
-    """Where nobody listens, a report does not even look at its sender."""
-
-    class Unhashable:
-        __hash__ = None
-
-        @property
-        def __class__(self) -> type:
-            raise AssertionError
-
-    report(signal, Unhashable(), DETAILS)

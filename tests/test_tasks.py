@@ -493,7 +493,7 @@ def test_worker_of_another_app_gets_none(bridge: Bridge) -> None:
 
 def test_name_of_a_users_task_is_refused(celery_app: Celery, bridge: Bridge) -> None:
     """A receiver does not silently take the place of a task that others send to."""
-    celery_app.task(name="shop.mail")(Failing.__init__)
+    celery_app.task(name="shop.mail", shared=False)(Failing.__init__)
 
     with pytest.raises(RegistrationError, match=r"a task shop\.mail"):
         bridge.async_receiver(Signal(), name="shop.mail")(print)
