@@ -14,10 +14,12 @@ from celery import Celery
 
 from .codec import Codec
 from .consumer import Consumer
+from .contexts import Context, Contexts, wanted_contexts
 from .dispatcher import Dispatcher
 from .envelope import Seal
 from .exceptions import ConfigurationError, RegistrationError
 from .publisher import CeleryPublisher
+from .references import missing_policy
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .tasks import CeleryHost, ReceiverTasks, split_options
@@ -66,8 +68,12 @@ class Bridge:
         """Which types travel, and how."""
         self.registry = Registry()
         """The receivers, by name."""
-        self._dispatcher = Dispatcher(self.codec)
-        self._tasks = ReceiverTasks(self.registry, Consumer(self.registry, self.codec))
+        self.contexts = Contexts(self.codec)
+        """What a worker can restore."""
+        self._dispatcher = Dispatcher(self.codec, self.contexts)
+        self._tasks = ReceiverTasks(
+            self.registry, Consumer(self.registry, self.codec, self.contexts)
+        )
         self._relays = RelayReceivers(self._deliver)
         self._hosts: WeakSet[CeleryHost] = WeakSet()
         self._own_host: CeleryHost | None = None
@@ -90,7 +96,7 @@ class Bridge:
         sender: object = ANY,
         name: str | None = None,
         extract: Extract | None = None,
-        context: Sequence[str] = (),
+        context: Sequence[str] | Mapping[str, Sequence[str] | bool] = (),
         condition: Condition | None = None,
         delivery: str | None = None,
         missing: object = ...,
@@ -110,12 +116,17 @@ class Bridge:
                 out. Closures and lambdas need one.
             extract: Called as ``extract(sender, **kwargs)`` where the signal is sent;
                 the handler gets the dict that it returns for keyword arguments.
-            context: Not there yet; must be empty.
+            context: Names of what the worker restores while the handler runs, such as
+                ``("request", "session", "g")``, or a dict that names the keys of each,
+                as in ``{"session": ("user_id",), "g": True}``.
             condition: Called like *extract*; when it returns something false, the event
                 does not reach this handler.
             delivery: ``"direct"`` (the default): the broker has the message before
                 ``send()`` returns. The only one so far.
-            missing: Not there yet; must be left out.
+            missing: What to do when a database row that the event refers to is gone:
+                ``"fail"`` (the default), ``"discard"``, ``"retry"``, ``"none"`` for
+                None in its place, or ``"tombstone"`` for a :class:`Tombstone` with the
+                columns that were loaded, or ``{"tombstone": ("email",)}`` to name them.
             once: Not there yet; must be false.
             celery_options: Celery's own, for tasks and messages: ``queue``,
                 ``priority``, ``countdown``, ``expires``, ``max_retries``,
@@ -130,9 +141,11 @@ class Bridge:
         .. versionadded:: 0.1
         """
         _check_signals(signals)
-        _check_policies(context=context, delivery=delivery, missing=missing, once=once)
+        _check_policies(delivery=delivery, once=once)
         _check_choice("extract", extract)
         _check_choice("condition", condition)
+        wanted = wanted_contexts(context)
+        policy = missing_policy(missing)
         task_options, message_options = split_options(celery_options)
 
         def decorate(handler: HandlerT) -> HandlerT:
@@ -144,6 +157,8 @@ class Bridge:
                 sender=sender,
                 extract=extract,
                 condition=condition,
+                context=wanted,
+                missing=policy,
                 task_options=task_options,
                 message_options=message_options,
                 place=place_of(handler),
@@ -179,6 +194,26 @@ class Bridge:
         """
         self.codec.register(cls, encode, decode, tag)
         return cls
+
+    def context(
+        self,
+        name: str,
+        capture: Callable[[], object],
+        restore: Callable[[Any], AbstractContextManager[object]],
+    ) -> None:
+        """Let receivers ask for a context of your own: ``context=(name,)``.
+
+        Sender and worker both have to register it.
+
+        Args:
+            name: What receivers call it.
+            capture: Called where the signal is sent; returns something that travels.
+            restore: Called in the worker with that; the handler runs inside the context
+                manager that it returns.
+        """
+        self.contexts.add(
+            Context(name=name, capture=lambda _: capture(), restore=restore)
+        )
 
     def connect(self, *handlers: Handler | str) -> None:
         """Connect *handlers*, or the receivers so named, again after a disconnect.
@@ -335,21 +370,13 @@ def _check_signals(signals: Sequence[object]) -> None:
             )
 
 
-def _check_policies(
-    *, context: Sequence[str], delivery: str | None, missing: object, once: bool
-) -> None:
-    asked = {
-        "context": bool(context),
-        "delivery": delivery not in (None, "direct"),
-        "missing": missing is not ...,
-        "once": once,
-    }
+def _check_policies(*, delivery: str | None, once: bool) -> None:
+    asked = {"delivery": delivery not in (None, "direct"), "once": once}
     for option, is_asked in asked.items():
         if is_asked:
             raise RegistrationError(
                 f"async_receiver({option}=...) is not in this version, which delivers "
-                "directly and restores nothing but the app context. Leave it out; to "
-                "send facts of the request along, pick them with extract=."
+                "directly, at least once. Leave it out."
             )
 
 
@@ -386,4 +413,5 @@ default_bridge = Bridge()
 """The bridge of the bare :func:`async_receiver` and :func:`register_type`."""
 
 async_receiver = default_bridge.async_receiver
+context = default_bridge.context
 register_type = default_bridge.register_type

@@ -15,17 +15,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeGuard
 
 from .codec import Codec
+from .contexts import Contexts
 from .envelope import Envelope
 from .event import Event, handling, quiet
 from .exceptions import (
     ArgumentsError,
     MalformedEnvelopeError,
+    MissingReferenceError,
     RefusedError,
+    StillMissingError,
     UnknownReceiverError,
 )
 from .host import Host
+from .references import Lookup, looking_up
 from .registry import Receiver, Registry
-from .signals import EnvelopeRefused, envelope_refused, report
+from .signals import (
+    EnvelopeRefused,
+    EventDiscarded,
+    envelope_refused,
+    event_discarded,
+    report,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -36,11 +46,13 @@ class Consumer:
     Args:
         registry: Names the handlers.
         codec: Decodes what the dispatcher encoded.
+        contexts: Restores the surroundings that receivers asked for.
     """
 
-    def __init__(self, registry: Registry, codec: Codec) -> None:
+    def __init__(self, registry: Registry, codec: Codec, contexts: Contexts) -> None:
         self._registry = registry
         self._codec = codec
+        self._contexts = contexts
 
     def consume(
         self,
@@ -69,8 +81,8 @@ class Consumer:
             try:
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
-                with host.context():
-                    return self._run(known, envelope, attempt, headers)
+                with host.context(), self._contexts.restored(envelope.context):
+                    return self._run(host, known, envelope, attempt, headers)
             except RefusedError as error:
                 refuse(host.application, receiver, error)
                 raise
@@ -86,12 +98,17 @@ class Consumer:
 
     def _run(
         self,
+        host: Host,
         receiver: Receiver,
         envelope: Envelope,
         attempt: int,
         headers: Mapping[str, object],
     ) -> object:
-        sender, kwargs = self._decoded(envelope)
+        with looking_up(receiver.missing) as lookup:
+            sender, kwargs = self._decoded(envelope)
+        if lookup.misses:
+            _miss(host, envelope, lookup)
+            return None
         _check_fit(receiver, sender, kwargs)
         event = Event(
             id=envelope.id,
@@ -143,6 +160,34 @@ def _arguments(decoded: object) -> dict[str, object]:
 
 def _is_dict(value: object) -> TypeGuard[dict[object, object]]:
     return isinstance(value, dict)
+def _miss(host: Host, envelope: Envelope, lookup: Lookup) -> None:
+    """Follow the receiver's policy, for something that its event refers to is gone."""
+    error = MissingReferenceError(tuple(lookup.misses), receiver=envelope.receiver)
+    match lookup.policy.action:
+        case "discard":
+            _discard(host.application, envelope, error)
+        case "retry":
+            raise StillMissingError(str(error)) from error
+        case _:
+            raise error
+
+
+def _discard(application: object, envelope: Envelope, error: RefusedError) -> None:
+    """Log and report an event that its receiver does not want any more."""
+    _logger.info(
+        "event for %s discarded: %s",
+        envelope.receiver,
+        error,
+        extra={
+            "signal_tasks.receiver": envelope.receiver,
+            "signal_tasks.event_id": envelope.id,
+        },
+    )
+    report(
+        event_discarded,
+        application,
+        EventDiscarded(event_id=envelope.id, receiver=envelope.receiver, error=error),
+    )
 
 
 def _check_fit(

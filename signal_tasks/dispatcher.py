@@ -14,6 +14,7 @@ from typing import TypeGuard
 from uuid import uuid4
 
 from .codec import Codec
+from .contexts import Contexts
 from .envelope import Envelope
 from .event import current_trail
 from .exceptions import (
@@ -24,6 +25,7 @@ from .exceptions import (
     SignalTasksError,
 )
 from .host import Host
+from .references import MissingPolicy, sending
 from .registry import Receiver
 from .signals import (
     DispatchFailed,
@@ -32,7 +34,7 @@ from .signals import (
     event_published,
     report,
 )
-from .typing import JSONValue
+from .typing import JSONValue, Wanted
 
 _logger = logging.getLogger(__name__)
 
@@ -42,10 +44,12 @@ class Dispatcher:
 
     Args:
         codec: Encodes senders and keyword arguments.
+        contexts: Captures the surroundings that receivers ask for.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, contexts: Contexts) -> None:
         self._codec = codec
+        self._contexts = contexts
 
     def dispatch(
         self,
@@ -62,7 +66,14 @@ class Dispatcher:
             SignalTasksError: It did not leave for all of them, and the host wants to
                 hear of it here. Otherwise that is logged and reported.
         """
-        departure = _Departure(self._codec, host, signal, sender, kwargs)
+        departure = _Departure(
+            self._codec,
+            self._contexts,
+            host,
+            signal=signal,
+            sender=sender,
+            kwargs=kwargs,
+        )
         departure.leave_for(receivers)
         departure.settle()
 
@@ -73,12 +84,15 @@ class _Departure:
     def __init__(
         self,
         codec: Codec,
+        contexts: Contexts,
         host: Host,
+        *,
         signal: str,
         sender: object,
         kwargs: Mapping[str, object],
     ) -> None:
         self._codec = codec
+        self._contexts = contexts
         self._host = host
         self._signal = signal
         self._sender = sender
@@ -116,20 +130,20 @@ class _Departure:
 
     def _envelopes(self, receivers: Sequence[Receiver]) -> list[Envelope]:
         envelopes: list[Envelope] = []
-        taking_all: list[Receiver] = []
+        alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
         for receiver in receivers:
             with self._noting_failure([receiver]):
                 if not self._is_wanted_by(receiver):
                     continue
                 if receiver.extract is None:
-                    taking_all.append(receiver)
+                    alike.setdefault(_needs(receiver), []).append(receiver)
                 else:
                     with _naming_failure("its extract"):
                         extracted = receiver.extract(self._sender, **self._kwargs)
                     envelopes += self._seal([receiver], _checked(extracted))
-        if taking_all:
-            with self._noting_failure(taking_all):
-                envelopes += self._seal(taking_all, self._kwargs)
+        for group in alike.values():
+            with self._noting_failure(group):
+                envelopes += self._seal(group, self._kwargs)
         return envelopes
 
     def _is_wanted_by(self, receiver: Receiver) -> bool:
@@ -141,15 +155,21 @@ class _Departure:
     def _seal(
         self, receivers: Sequence[Receiver], kwargs: Mapping[str, object]
     ) -> list[Envelope]:
+        """Seal the event for *receivers*, which all need the same to travel."""
+        wanted, missing = _needs(receivers[0])
+        with sending(missing):
+            payload: dict[str, JSONValue] = {
+                "sender": self._encoded_sender(),
+                "kwargs": self._codec.encode(dict(kwargs), path="kwargs"),
+            }
+            context = self._contexts.capture(wanted)
         return self._host.seal.seal(
             id=self._id,
             signal=self._signal,
             sent_at=self._sent_at,
             trail=self._trail,
-            payload={
-                "sender": self._encoded_sender(),
-                "kwargs": self._codec.encode(dict(kwargs), path="kwargs"),
-            },
+            payload=payload,
+            context=context,
             receivers=[receiver.name for receiver in receivers],
         )
 
@@ -202,6 +222,11 @@ class _Departure:
                 error=error,
             )
         )
+
+
+def _needs(receiver: Receiver) -> tuple[Wanted, MissingPolicy]:
+    """Return what decides how an event is encoded for *receiver*."""
+    return receiver.context, receiver.missing
 
 
 def _checked(extracted: object) -> dict[str, object]:

@@ -110,10 +110,10 @@ class Seal:
         sent_at: datetime,
         trail: tuple[str, ...],
         payload: Mapping[str, JSONValue],
+        context: Mapping[str, JSONValue],
         receivers: Sequence[str],
     ) -> list[Envelope]:
         """Write one envelope for each of *receivers*, encoding the event once."""
-        context: dict[str, JSONValue] = {}
         event = {
             "v": VERSION,
             "id": id,

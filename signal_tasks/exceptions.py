@@ -10,12 +10,14 @@
     |   +-- HopLimitError (RecursionError)   handlers kept sending signals to each other
     |   +-- PublishError (ConnectionError)   the broker did not take it
     +-- RefusedError                         an envelope that this worker will not run
-        +-- MalformedEnvelopeError (ValueError)
-        +-- UnsupportedVersionError (ValueError)
-        +-- SignatureError (ValueError)
-        +-- UnknownReceiverError (LookupError)
-        +-- DecodeError (ValueError)
-        +-- ArgumentsError (TypeError)
+    |   +-- MalformedEnvelopeError (ValueError)
+    |   +-- UnsupportedVersionError (ValueError)
+    |   +-- SignatureError (ValueError)
+    |   +-- UnknownReceiverError (LookupError)
+    |   +-- DecodeError (ValueError)
+    |   +-- ArgumentsError (TypeError)
+    |   +-- MissingReferenceError (LookupError)
+    +-- StillMissingError (LookupError)      not in the database yet; tried again
 
 No message ever holds a value that somebody sent: payloads are people's data.
 """
@@ -174,6 +176,28 @@ class DecodeError(RefusedError, ValueError):
 
 class ArgumentsError(RefusedError, TypeError):
     """The handler cannot be called with the arguments that the event carries."""
+
+
+class MissingReferenceError(RefusedError, LookupError):
+    """Something that the event refers to is gone from the database.
+
+    Args:
+        type_names: Full names of the classes of what is gone.
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, type_names: tuple[str, ...], *, receiver: str) -> None:
+        super().__init__(
+            f"the database no longer has the {', '.join(type_names)} that the event "
+            "refers to. If that is to be expected, say what to do: async_receiver(..., "
+            "missing='discard'), 'none', 'retry' or 'tombstone'.",
+            receiver=receiver,
+        )
+        self.type_names = type_names
+
+
+class StillMissingError(SignalTasksError, LookupError):
+    """Something that the event refers to is not in the database yet; try again."""
 
 
 def _restored(

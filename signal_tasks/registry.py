@@ -18,7 +18,8 @@ from typing import Any
 from blinker import Signal
 
 from .exceptions import RegistrationError, UnknownReceiverError
-from .typing import Condition, Extract, Handler
+from .references import FAIL, MissingPolicy
+from .typing import Condition, Extract, Handler, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +38,12 @@ class Receiver:
 
     extract: Extract | None = None
     condition: Condition | None = None
+
+    context: Wanted = ()
+    """What the worker restores around the handler."""
+
+    missing: MissingPolicy = FAIL
+    """What happens when something that the event refers to is gone."""
 
     task_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Those of Celery's options that it reads from the receiver's task."""

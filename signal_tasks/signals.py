@@ -27,6 +27,10 @@ dispatch_failed = _namespace.signal(
 envelope_refused = _namespace.signal(
     "envelope-refused", doc="A worker got an envelope that it will not run."
 )
+event_discarded = _namespace.signal(
+    "event-discarded",
+    doc="A worker dropped an event, as its receiver wants where something is gone.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +70,19 @@ class EnvelopeRefused:
     error: RefusedError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDiscarded:
+    """Details of :data:`event_discarded`."""
+
+    event_id: str
+    receiver: str
+    error: RefusedError
+
+
 def report(
     signal: Signal,
     application: object,
-    details: EventPublished | DispatchFailed | EnvelopeRefused,
+    details: EventPublished | DispatchFailed | EnvelopeRefused | EventDiscarded,
 ) -> None:
     """Send a lifecycle signal, surviving whatever its receivers do."""
     if not signal.receivers:

@@ -13,6 +13,12 @@ JSONValue: TypeAlias = (
 Handler: TypeAlias = Callable[..., Any]
 """The user's function. What it accepts is between it and the signal's sender."""
 
+Keys: TypeAlias = tuple[str, ...] | None
+"""The keys of a context that a receiver names, or None for all that travel."""
+
+Wanted: TypeAlias = tuple[tuple[str, Keys], ...]
+"""The contexts that a receiver asks for, in order."""
+
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 Extract: TypeAlias = Callable[..., Mapping[str, object]]

@@ -1,0 +1,139 @@
+"""What the worker restores around a handler: named contexts, captured where it was sent.
+
+Out: the contexts that a receiver asks for become encoded values of the envelope. In:
+those values become context managers, entered in the order in which they were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .codec import Codec
+from .exceptions import DecodeError, EncodeError, RegistrationError
+from .typing import JSONValue, Keys, Wanted
+
+
+class Capture(Protocol):
+    """Reads a context where the signal is sent."""
+
+    def __call__(self, keys: Keys, /) -> object:
+        """Return something that travels, from which ``restore`` makes the context."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A part of the sender's surroundings that a worker can restore."""
+
+    name: str
+    capture: Capture
+    restore: Callable[[Any], AbstractContextManager[object]]
+
+
+class Contexts:
+    """The contexts of one bridge, by name.
+
+    Args:
+        codec: Encodes what they capture.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._contexts: dict[str, Context] = {}
+
+    def add(self, context: Context) -> None:
+        """Let receivers ask for *context*; a later one of its name replaces it."""
+        self._contexts = {**self._contexts, context.name: context}
+
+    def capture(self, wanted: Wanted) -> dict[str, JSONValue]:
+        """Capture and encode the contexts in *wanted*.
+
+        Raises:
+            EncodeError: One is unknown, cannot be captured here or cannot travel.
+        """
+        return {name: self._captured(name, keys) for name, keys in wanted}
+
+    @contextmanager
+    def restored(self, encoded: Mapping[str, JSONValue]) -> Iterator[None]:
+        """Enter the contexts in *encoded* while the block runs.
+
+        Raises:
+            DecodeError: One is unknown here, or cannot be decoded.
+        """
+        with ExitStack() as stack:
+            for name, value in encoded.items():
+                context = self._known(name)
+                decoded = self._codec.decode(value, path=_path(name))
+                stack.enter_context(context.restore(decoded))
+            yield
+
+    def _captured(self, name: str, keys: Keys) -> JSONValue:
+        context = self._contexts.get(name)
+        if context is None:
+            raise EncodeError(
+                path=_path(name),
+                type_name="unknown",
+                reason="no such context is registered; there are "
+                f"{', '.join(self._contexts) or 'none'}. Register it with "
+                "signal_tasks.context(name, capture, restore).",
+            )
+        try:
+            captured = context.capture(keys)
+        except Exception as error:
+            raise EncodeError(
+                path=_path(name),
+                type_name="unknown",
+                reason=f"capturing it raised {type(error).__name__}. Is the signal sent "
+                "inside such a context? See the cause of this error.",
+            ) from error
+        return self._codec.encode(captured, path=_path(name))
+
+    def _known(self, name: str) -> Context:
+        try:
+            return self._contexts[name]
+        except KeyError:
+            raise DecodeError(
+                path=_path(name),
+                tag=None,
+                reason="no such context is registered in this worker. Register it there "
+                "too, with signal_tasks.context(name, capture, restore).",
+            ) from None
+
+
+def wanted_contexts(context: object) -> Wanted:
+    """Read the ``context`` option of a receiver.
+
+    Raises:
+        RegistrationError: It is neither names nor a mapping of names to keys.
+    """
+    if isinstance(context, Mapping):
+        return tuple((_name(name), _keys(keys)) for name, keys in context.items())
+    if isinstance(context, Sequence) and not isinstance(context, str):
+        return tuple((_name(name), None) for name in context)
+    raise RegistrationError(
+        "context= takes names, such as ('request', 'session'), or a dict that says "
+        "which keys of each, such as {'session': ('user_id',)}."
+    )
+
+
+def _name(name: object) -> str:
+    if isinstance(name, str):
+        return name
+    raise RegistrationError("context= takes the names of contexts, which are strings.")
+
+
+def _keys(keys: object) -> Keys:
+    if keys is None or keys is True:
+        return None
+    if isinstance(keys, Sequence) and not isinstance(keys, str):
+        return tuple(map(_name, keys))
+    raise RegistrationError(
+        "context= takes a tuple of keys for each context, or True for all of them."
+    )
+
+
+def _path(name: str) -> str:
+    return f"context[{name!r}]"
