@@ -23,7 +23,7 @@ from .references import missing_policy
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .tasks import CeleryHost, ReceiverTasks, split_options
-from .typing import Condition, Extract, Handler, HandlerT
+from .typing import Adapt, Condition, Extract, Handler, HandlerT
 
 _logger = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class Bridge:
             self.registry, Consumer(self.registry, self.codec, self.contexts)
         )
         self._relays = RelayReceivers(self._deliver)
+        self._adaptations: dict[Signal, Adapt] = {}
         self._hosts: WeakSet[CeleryHost] = WeakSet()
         self._own_host: CeleryHost | None = None
         if on_error not in ("raise", "log"):
@@ -215,6 +216,14 @@ class Bridge:
             Context(name=name, capture=lambda _: capture(), restore=restore)
         )
 
+    def adapt(self, signal: Signal, adapt: Adapt) -> None:
+        """Let *adapt* change the keyword arguments of *signal* into ones that travel.
+
+        It is called where the signal is sent, for all receivers that have no
+        ``extract`` of their own.
+        """
+        self._adaptations = {**self._adaptations, signal: adapt}
+
     def connect(self, *handlers: Handler | str) -> None:
         """Connect *handlers*, or the receivers so named, again after a disconnect.
 
@@ -293,6 +302,7 @@ class Bridge:
             sender=sender,
             kwargs=kwargs,
             receivers=receivers,
+            adapt=self._adaptations.get(signal),
         )
 
     def _host_of(self, sender: object) -> CeleryHost | None:

@@ -32,9 +32,12 @@ class Context:
     capture: Capture
     restore: Callable[[Any], AbstractContextManager[object]]
 
+    needs: tuple[str, ...] = ()
+    """Contexts that have to be restored with it."""
+
 
 class Contexts:
-    """The contexts of one bridge, by name.
+    """The contexts of one bridge, in the order in which they are restored.
 
     Args:
         codec: Encodes what they capture.
@@ -54,7 +57,11 @@ class Contexts:
         Raises:
             EncodeError: One is unknown, cannot be captured here or cannot travel.
         """
-        return {name: self._captured(name, keys) for name, keys in wanted}
+        complete = dict(wanted)
+        for name, _ in wanted:
+            for needed in self._known_here(name).needs:
+                complete.setdefault(needed, None)
+        return {name: self._captured(name, keys) for name, keys in complete.items()}
 
     @contextmanager
     def restored(self, encoded: Mapping[str, JSONValue]) -> Iterator[None]:
@@ -63,14 +70,22 @@ class Contexts:
         Raises:
             DecodeError: One is unknown here, or cannot be decoded.
         """
+        for name in encoded:
+            if name not in self._contexts:
+                raise DecodeError(
+                    path=_path(name),
+                    tag=None,
+                    reason="no such context is registered in this worker. Register it "
+                    "there too, with signal_tasks.context(name, capture, restore).",
+                )
         with ExitStack() as stack:
-            for name, value in encoded.items():
-                context = self._known(name)
-                decoded = self._codec.decode(value, path=_path(name))
-                stack.enter_context(context.restore(decoded))
+            for name, context in self._contexts.items():
+                if name in encoded:
+                    captured = self._codec.decode(encoded[name], path=_path(name))
+                    stack.enter_context(context.restore(captured))
             yield
 
-    def _captured(self, name: str, keys: Keys) -> JSONValue:
+    def _known_here(self, name: str) -> Context:
         context = self._contexts.get(name)
         if context is None:
             raise EncodeError(
@@ -80,8 +95,11 @@ class Contexts:
                 f"{', '.join(self._contexts) or 'none'}. Register it with "
                 "signal_tasks.context(name, capture, restore).",
             )
+        return context
+
+    def _captured(self, name: str, keys: Keys) -> JSONValue:
         try:
-            captured = context.capture(keys)
+            captured = self._known_here(name).capture(keys)
         except Exception as error:
             raise EncodeError(
                 path=_path(name),
@@ -90,17 +108,6 @@ class Contexts:
                 "inside such a context? See the cause of this error.",
             ) from error
         return self._codec.encode(captured, path=_path(name))
-
-    def _known(self, name: str) -> Context:
-        try:
-            return self._contexts[name]
-        except KeyError:
-            raise DecodeError(
-                path=_path(name),
-                tag=None,
-                reason="no such context is registered in this worker. Register it there "
-                "too, with signal_tasks.context(name, capture, restore).",
-            ) from None
 
 
 def wanted_contexts(context: object) -> Wanted:

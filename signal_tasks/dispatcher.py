@@ -34,7 +34,7 @@ from .signals import (
     event_published,
     report,
 )
-from .typing import JSONValue, Wanted
+from .typing import Adapt, JSONValue, Wanted
 
 _logger = logging.getLogger(__name__)
 
@@ -59,8 +59,17 @@ class Dispatcher:
         sender: object,
         kwargs: Mapping[str, object],
         receivers: Sequence[Receiver],
+        adapt: Adapt | None = None,
     ) -> None:
         """Send one event to all of *receivers* that want it.
+
+        Args:
+            host: The application that the event belongs to.
+            signal: The signal's name.
+            sender: Whoever sends it.
+            kwargs: What it is sent with.
+            receivers: Those connected to it.
+            adapt: Makes *kwargs* travel, for receivers that extract nothing.
 
         Raises:
             SignalTasksError: It did not leave for all of them, and the host wants to
@@ -73,6 +82,7 @@ class Dispatcher:
             signal=signal,
             sender=sender,
             kwargs=kwargs,
+            adapt=adapt,
         )
         departure.leave_for(receivers)
         departure.settle()
@@ -90,6 +100,7 @@ class _Departure:
         signal: str,
         sender: object,
         kwargs: Mapping[str, object],
+        adapt: Adapt | None,
     ) -> None:
         self._codec = codec
         self._contexts = contexts
@@ -97,6 +108,7 @@ class _Departure:
         self._signal = signal
         self._sender = sender
         self._kwargs = kwargs
+        self._adapt = adapt
         self._id = uuid4().hex
         self._sent_at = datetime.now(UTC)
         self._trail = current_trail()
@@ -143,8 +155,11 @@ class _Departure:
                     envelopes += self._seal([receiver], _checked(extracted))
         for group in alike.values():
             with self._noting_failure(group):
-                envelopes += self._seal(group, self._kwargs)
+                envelopes += self._seal(group, self._adapted())
         return envelopes
+
+    def _adapted(self) -> Mapping[str, object]:
+        return self._kwargs if self._adapt is None else self._adapt(self._kwargs)
 
     def _is_wanted_by(self, receiver: Receiver) -> bool:
         if receiver.condition is None:

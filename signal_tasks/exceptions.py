@@ -18,6 +18,8 @@
     |   +-- ArgumentsError (TypeError)
     |   +-- MissingReferenceError (LookupError)
     +-- StillMissingError (LookupError)      not in the database yet; tried again
+    +-- NotSentError (LookupError)           a handler asks for what did not travel
+    +-- ReadOnlySessionError (TypeError)     a handler writes to a restored session
 
 No message ever holds a value that somebody sent: payloads are people's data.
 """
@@ -198,6 +200,14 @@ class MissingReferenceError(RefusedError, LookupError):
 
 class StillMissingError(SignalTasksError, LookupError):
     """Something that the event refers to is not in the database yet; try again."""
+
+
+class NotSentError(SignalTasksError, LookupError):
+    """A handler asks for something that was there and did not travel."""
+
+
+class ReadOnlySessionError(SignalTasksError, TypeError):
+    """A handler in a worker writes to the session, which would reach nobody."""
 
 
 def _restored(

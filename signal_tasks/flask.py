@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf, nan
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
 from flask import Flask, current_app, has_app_context
 from flask.ctx import AppContext
+from flask.signals import before_render_template, template_rendered
 from werkzeug.local import LocalProxy
 
 from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
@@ -16,6 +18,8 @@ from .envelope import Seal
 from .exceptions import ConfigurationError
 from .publisher import CeleryPublisher
 from .registry import module_name
+from .request_context import flask_contexts
+from .snapshots import portioned_context, register_snapshots
 
 _EXTENSION = "signal_tasks"
 
@@ -69,6 +73,11 @@ class SignalTasks:
             Flask, _app_name, _app_here, tag="flask", subclasses=True
         )
         self.bridge.codec.unwrap(LocalProxy, _object_behind)
+        register_snapshots(self.bridge.codec)
+        for signal in (template_rendered, before_render_template):
+            self.bridge.adapt(signal, partial(portioned_context, self.bridge.codec))
+        for context in flask_contexts(self.bridge.codec):
+            self.bridge.contexts.add(context)
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
         host = FlaskHost(app, self.bridge)

@@ -13,6 +13,9 @@ JSONValue: TypeAlias = (
 Handler: TypeAlias = Callable[..., Any]
 """The user's function. What it accepts is between it and the signal's sender."""
 
+Adapt: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
+"""Called with a signal's keyword arguments; returns ones that travel."""
+
 Keys: TypeAlias = tuple[str, ...] | None
 """The keys of a context that a receiver names, or None for all that travel."""
 

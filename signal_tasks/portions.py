@@ -1,0 +1,116 @@
+"""Mappings of which only a part travels, with the names of what stayed behind.
+
+Sessions, ``g`` and template contexts hold things that no message can carry. What is left
+out is known by name in the worker, so that a handler that asks for it hears why it is
+not there, instead of being told that it never was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn
+
+from .codec import Codec
+from .exceptions import EncodeError, NotSentError
+from .typing import Keys
+
+
+def portion_of(
+    items: Mapping[str, object], keys: Keys, codec: Codec
+) -> dict[str, object]:
+    """Return the part of *items* that travels, in a form that travels.
+
+    Args:
+        items: A session, say.
+        keys: The keys to send; what stands there has to travel. None sends whatever
+            does.
+        codec: Knows what travels.
+    """
+    if keys is None:
+        sent = {key: item for key, item in items.items() if _travels(item, codec)}
+    else:
+        sent = {key: items[key] for key in keys if key in items}
+    left_out = [key for key in items if key not in sent]
+    return {"sent": sent, "left_out": left_out}
+
+
+class Portion(dict[str, Any]):
+    """What arrived of a mapping; asking for what did not raises ``NotSentError``.
+
+    Args:
+        portion: What :func:`portion_of` made.
+        what: The mapping's name, for errors.
+    """
+
+    def __init__(self, portion: Mapping[str, Any], *, what: str) -> None:
+        super().__init__(portion["sent"])
+        self.what = what
+        self.left_out: frozenset[str] = frozenset(portion["left_out"])
+        """Names of what was there and was not sent."""
+
+    def __missing__(self, key: str) -> NoReturn:
+        self._check(key)
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._check(key)
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the item, or *default* if there was none where it was sent."""
+        self._check(key)
+        return super().get(key, default)
+
+    def _check(self, key: object) -> None:
+        check_was_sent(key, self.left_out, what=self.what)
+
+
+class ChecksHeaders:
+    """Mixed into headers: asking for one that was withheld raises ``NotSentError``."""
+
+    left_out: Collection[str]
+    """Names of the headers that stayed behind, in lower case."""
+
+    def __getitem__(self, key: Any) -> Any:
+        self._check(key)
+        return super().__getitem__(key)  # type: ignore[misc]
+
+    def __contains__(self, key: object) -> bool:
+        self._check(key)
+        return bool(super().__contains__(key))  # type: ignore[misc]
+
+    def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        """Return one header."""
+        self._check(key)
+        return super().get(key, *args, **kwargs)  # type: ignore[misc]
+
+    def getlist(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        """Return all headers of that name."""
+        self._check(key)
+        return super().getlist(key, *args, **kwargs)  # type: ignore[misc]
+
+    def _check(self, key: object) -> None:
+        name = key.lower() if isinstance(key, str) else key
+        check_was_sent(name, self.left_out, what="the headers")
+
+
+def check_was_sent(key: object, left_out: Collection[str], *, what: str) -> None:
+    """Raise if *key* is the name of something that was left out.
+
+    Raises:
+        NotSentError: It is.
+    """
+    if key in left_out:
+        raise NotSentError(
+            f"{what} had {key!r} where the signal was sent, and it did not travel: it was "
+            "not asked for, or its type does not travel. Name it in context=, register "
+            "its type, or pick what you need of it with extract=."
+        )
+
+
+def _travels(item: object, codec: Codec) -> bool:
+    try:
+        codec.encode(item, path="item")
+    except EncodeError:
+        return False
+    return True

@@ -1,0 +1,271 @@
+"""Flask's request, session and g: captured where a signal is sent, restored in a worker.
+
+A request travels as the part of its WSGI environment that says what was asked, and is
+pushed again from that, so that routing, ``url_for`` and the app's own request class work
+as they did. Headers travel by an allow-list; bodies, cookies and credentials do not,
+unless they are named.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from io import BytesIO
+from typing import IO, Any, NoReturn
+
+from flask import (
+    Request,
+    current_app,
+    g,
+    has_app_context,
+    has_request_context,
+    request,
+    session,
+)
+from flask.ctx import RequestContext
+from flask.globals import app_ctx
+from flask.sessions import SessionMixin
+from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
+
+from .codec import Codec
+from .contexts import Context
+from .exceptions import NotSentError, ReadOnlySessionError
+from .portions import ChecksHeaders, Portion, check_was_sent, portion_of
+from .typing import Keys
+
+#: Headers that travel with a request, where ``SIGNAL_TASKS_HEADERS`` names no others.
+HEADERS = (
+    *("Accept", "Accept-Language", "Content-Length", "Content-Type", "Host", "Origin"),
+    *("Referer", "User-Agent", "X-Correlation-Id", "X-Forwarded-For", "X-Request-Id"),
+    *("Traceparent", "Tracestate"),
+)
+
+#: What a WSGI environment says about what was asked, besides headers.
+_FACTS = (
+    *("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI"),
+    *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR"),
+    "wsgi.url_scheme",
+)
+
+_session: ContextVar[SessionMixin | None] = ContextVar(
+    "signal_tasks_session", default=None
+)
+
+
+class RestoredContextWarning(UserWarning):
+    """A handler wrote to ``g`` in a worker, where no request will read it."""
+
+
+def flask_contexts(codec: Codec) -> tuple[Context, ...]:
+    """Return the contexts that every Flask app has, in the order of their restoring.
+
+    Args:
+        codec: Knows what of a session or of ``g`` travels.
+    """
+    return (
+        Context(
+            name="session",
+            capture=lambda keys: _capture_session(keys, codec),
+            restore=_restore_session,
+            needs=("request",),
+        ),
+        Context(name="request", capture=_capture_request, restore=_restore_request),
+        Context(
+            name="g", capture=lambda keys: _capture_g(keys, codec), restore=_restore_g
+        ),
+    )
+
+
+def _capture_request(keys: Keys) -> dict[str, object] | None:
+    """Return what of the request travels; None outside a request.
+
+    Args:
+        keys: What travels besides: ``form``, and the names of further headers.
+    """
+    if not has_request_context():
+        return None
+    named = set(keys or ())
+    allowed = {_environ_key(name) for name in (*_allowed_headers(), *named)}
+    names = {_environ_key(name): name for name, _ in request.headers}
+    environ = request.environ
+    captured: dict[str, object] = {
+        "environ": {key: environ[key] for key in (*_FACTS, *allowed) if key in environ},
+        "left_out": [name for key, name in names.items() if key not in allowed],
+    }
+    if "form" in named:
+        captured["form"] = list(request.form.items(multi=True))
+    return captured
+
+
+def _allowed_headers() -> tuple[str, ...]:
+    return tuple(current_app.config.get("SIGNAL_TASKS_HEADERS", HEADERS))
+
+
+def _environ_key(header: str) -> str:
+    key = header.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+@contextmanager
+def _restore_request(captured: Mapping[str, Any] | None) -> Iterator[None]:
+    if captured is None:
+        yield
+        return
+    app = app_ctx.app
+    environ = {
+        **captured["environ"],
+        "wsgi.input": BytesIO(),
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    restored_class = type("RestoredRequest", (_RestoredRequest, app.request_class), {})
+    restored = restored_class(environ)
+    restored.json_module = app.json
+    restored.headers = _RestoredHeaders(environ, captured["left_out"])
+    restored.sent_form = captured.get("form")
+    # Flask documents app.request_context() for this, which takes no session, and
+    # opening one from the request would need its cookie.
+    with RequestContext(
+        app, environ, request=restored, session=_session.get() or _NoSession()
+    ):
+        yield
+
+
+class _RestoredRequest(Request):
+    """A request without its body, unless the form was sent along."""
+
+    sent_form: list[tuple[str, str]] | None = None
+
+    @property
+    def stream(self) -> IO[bytes]:
+        self._check_body()
+        return BytesIO()
+
+    @property
+    def form(self) -> ImmutableMultiDict[str, str]:
+        if self.sent_form is None:
+            self._check_body()
+        return ImmutableMultiDict(self.sent_form or ())
+
+    @property
+    def cookies(self) -> ImmutableMultiDict[str, str]:
+        self.headers.get("Cookie")
+        return super().cookies
+
+    def _check_body(self) -> None:
+        if self.content_length:
+            raise NotSentError(
+                "the body of the request did not travel. Ask for its form with "
+                "context={'request': ('form',)}, or pick what you need of it with "
+                "extract=."
+            )
+
+
+class _RestoredHeaders(ChecksHeaders, EnvironHeaders):  # type: ignore[misc]  # theirs
+    """The headers of the request that travelled."""
+
+    def __init__(self, environ: dict[str, Any], left_out: list[str]) -> None:
+        super().__init__(environ)
+        self.left_out = frozenset(name.lower() for name in left_out)
+
+
+def _capture_session(keys: Keys, codec: Codec) -> dict[str, object] | None:
+    return portion_of(dict(session), keys, codec) if has_request_context() else None
+
+
+@contextmanager
+def _restore_session(captured: Mapping[str, Any] | None) -> Iterator[None]:
+    """Keep the session for the request context, which is the one to hold it."""
+    restored = None if captured is None else _RestoredSession(captured, what="session")
+    token = _session.set(restored)
+    try:
+        yield
+    finally:
+        _session.reset(token)
+
+
+def _refuse_to_write(*_: object, **__: object) -> NoReturn:
+    raise ReadOnlySessionError(
+        "the session in a worker is a copy, and what is written to it would reach no "
+        "browser. Write it in the request; keep what a handler finds out in a database."
+    )
+
+
+class _RestoredSession(Portion, SessionMixin):
+    """A session to read from."""
+
+    modified = False
+
+    __setitem__ = __delitem__ = _refuse_to_write
+    clear = pop = popitem = setdefault = update = _refuse_to_write
+    __ior__ = _refuse_to_write
+
+
+class _NoSession(_RestoredSession):
+    """Stands where the session was not asked for; says so to whoever reads it."""
+
+    def __init__(self) -> None:
+        super().__init__({"sent": {}, "left_out": ()}, what="session")
+
+    def _check(self, key: object) -> None:
+        raise NotSentError(
+            f"the session did not travel, and {key!r} was read from it. Ask for it: "
+            "async_receiver(..., context=('session',))."
+        )
+
+
+def _capture_g(keys: Keys, codec: Codec) -> dict[str, object] | None:
+    if not has_app_context():
+        return None
+    # A leading underscore marks what extensions keep there for themselves.
+    public = {name: g.get(name) for name in g if not name.startswith("_")}
+    return portion_of(public, keys, codec)
+
+
+@contextmanager
+def _restore_g(captured: Mapping[str, Any] | None) -> Iterator[None]:
+    """Put the sent part of ``g`` into the app context, where it stays until that ends.
+
+    Functions that run when the context is popped look there for what to close.
+    """
+    if captured is not None:
+        portion = Portion(captured, what="g")
+        restored_class = type("RestoredG", (_RestoredG, type(app_ctx.g)), {})
+        app_ctx.g = restored_class(portion)
+    yield
+
+
+class _RestoredG:
+    """Mixed into the app's class for ``g``: holds what was sent, warns of writing."""
+
+    def __init__(self, portion: Portion) -> None:
+        self.__dict__.update(portion, _portion=portion)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            check_was_sent(name, self.__dict__["_portion"].left_out, what="g")
+        raise AttributeError(name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            warnings.warn(
+                f"a handler in a worker set g.{name}, which the rest of the request will "
+                "not see. A handler that prepares something for the request belongs into "
+                "the request: connect it with signal.connect.",
+                RestoredContextWarning,
+                stacklevel=2,
+            )
+        self.__dict__[name] = value
+
+    def get(self, name: str, default: object = None) -> object:
+        return self.__dict__["_portion"].get(name, self.__dict__.get(name, default))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__ or name in self.__dict__["_portion"]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.__dict__ if name != "_portion")
