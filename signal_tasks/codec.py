@@ -95,7 +95,7 @@ class Codec:
         self,
         cls: type[T],
         encode: Callable[[T], object] | None = None,
-        decode: Callable[[Any], T] | None = None,
+        decode: Callable[[Any], object] | None = None,
         tag: str | None = None,
         *,
         subclasses: bool = False,

@@ -160,6 +160,8 @@ def _arguments(decoded: object) -> dict[str, object]:
 
 def _is_dict(value: object) -> TypeGuard[dict[object, object]]:
     return isinstance(value, dict)
+
+
 def _miss(host: Host, envelope: Envelope, lookup: Lookup) -> None:
     """Follow the receiver's policy, for something that its event refers to is gone."""
     error = MissingReferenceError(tuple(lookup.misses), receiver=envelope.receiver)
