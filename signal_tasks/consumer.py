@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeGuard
+from typing import Any
 
 from .codec import Codec
 from .contexts import Contexts
@@ -36,6 +36,7 @@ from .signals import (
     event_discarded,
     report,
 )
+from .typing import named_items
 
 _logger = logging.getLogger(__name__)
 
@@ -128,10 +129,10 @@ class Consumer:
             kwargs = envelope.payload["kwargs"]
         except KeyError as error:
             raise MalformedEnvelopeError("the payload lacks a part.") from error
-        return (
-            self._codec.decode(sender, path="sender"),
-            _arguments(self._codec.decode(kwargs, path="kwargs")),
-        )
+        arguments = named_items(self._codec.decode(kwargs, path="kwargs"))
+        if arguments is None:
+            raise MalformedEnvelopeError("the payload has no keyword arguments.")
+        return self._codec.decode(sender, path="sender"), arguments
 
 
 def refuse(application: object, receiver: str, error: RefusedError) -> None:
@@ -148,18 +149,6 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
         application,
         EnvelopeRefused(receiver=receiver, error=error),
     )
-
-
-def _arguments(decoded: object) -> dict[str, object]:
-    if _is_dict(decoded):
-        named = {name: one for name, one in decoded.items() if isinstance(name, str)}
-        if len(named) == len(decoded):
-            return named
-    raise MalformedEnvelopeError("the payload has no keyword arguments.")
-
-
-def _is_dict(value: object) -> TypeGuard[dict[object, object]]:
-    return isinstance(value, dict)
 
 
 def _miss(host: Host, envelope: Envelope, lookup: Lookup) -> None:

@@ -6,14 +6,14 @@ those values become context managers, entered in the order in which they were as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .codec import Codec
 from .exceptions import DecodeError, EncodeError, RegistrationError
-from .typing import JSONValue, Keys, Wanted
+from .typing import JSONValue, Keys, Wanted, named_items, names_in
 
 
 class Capture(Protocol):
@@ -64,7 +64,7 @@ class Contexts:
         return {name: self._captured(name, keys) for name, keys in complete.items()}
 
     @contextmanager
-    def restored(self, encoded: Mapping[str, JSONValue]) -> Iterator[None]:
+    def restored(self, encoded: Mapping[str, JSONValue]) -> Generator[None]:
         """Enter the contexts in *encoded* while the block runs.
 
         Raises:
@@ -116,30 +116,25 @@ def wanted_contexts(context: object) -> Wanted:
     Raises:
         RegistrationError: It is neither names nor a mapping of names to keys.
     """
-    if isinstance(context, Mapping):
-        return tuple((_name(name), _keys(keys)) for name, keys in context.items())
-    if isinstance(context, Sequence) and not isinstance(context, str):
-        return tuple((_name(name), None) for name in context)
+    names = names_in(context)
+    if names is not None:
+        return tuple((name, None) for name in names)
+    items = named_items(context)
+    if items is not None:
+        return tuple((name, _keys(keys)) for name, keys in items.items())
     raise RegistrationError(
         "context= takes names, such as ('request', 'session'), or a dict that says "
         "which keys of each, such as {'session': ('user_id',)}."
     )
 
 
-def _name(name: object) -> str:
-    if isinstance(name, str):
-        return name
-    raise RegistrationError("context= takes the names of contexts, which are strings.")
-
-
 def _keys(keys: object) -> Keys:
-    if keys is None or keys is True:
-        return None
-    if isinstance(keys, Sequence) and not isinstance(keys, str):
-        return tuple(map(_name, keys))
-    raise RegistrationError(
-        "context= takes a tuple of keys for each context, or True for all of them."
-    )
+    names = names_in(keys)
+    if names is None and keys is not True:
+        raise RegistrationError(
+            "context= takes a tuple of keys for each context, or True for all of them."
+        )
+    return names
 
 
 def _path(name: str) -> str:

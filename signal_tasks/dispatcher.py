@@ -10,7 +10,6 @@ import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TypeGuard
 from uuid import uuid4
 
 from .codec import Codec
@@ -34,7 +33,7 @@ from .signals import (
     event_published,
     report,
 )
-from .typing import Adapt, JSONValue, Wanted
+from .typing import Adapt, JSONValue, Wanted, named_items
 
 _logger = logging.getLogger(__name__)
 
@@ -245,18 +244,13 @@ def _needs(receiver: Receiver) -> tuple[Wanted, MissingPolicy]:
 
 
 def _checked(extracted: object) -> dict[str, object]:
-    if _is_mapping(extracted):
-        named = {name: one for name, one in extracted.items() if isinstance(name, str)}
-        if len(named) == len(extracted):
-            return named
-    raise DispatchError(
-        "its extract returned something else than a dict of keyword arguments "
-        f"({type(extracted).__name__}). Return a dict whose keys are strings."
-    )
-
-
-def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
-    return isinstance(value, Mapping)
+    named = named_items(extracted)
+    if named is None:
+        raise DispatchError(
+            "its extract returned something else than a dict of keyword arguments "
+            f"({type(extracted).__name__}). Return a dict whose keys are strings."
+        )
+    return named
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from math import inf, nan
 from functools import partial
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from flask import Flask, current_app, has_app_context
 from flask.ctx import AppContext
 from flask.signals import before_render_template, template_rendered
@@ -18,8 +18,9 @@ from .envelope import Seal
 from .exceptions import ConfigurationError
 from .publisher import CeleryPublisher
 from .registry import module_name
-from .request_context import flask_contexts
+from .request_context import config_of, flask_contexts
 from .snapshots import portioned_context, register_snapshots
+from .tasks import BaseTask
 
 _EXTENSION = "signal_tasks"
 
@@ -130,7 +131,7 @@ class FlaskHost:
     @property
     def raises(self) -> bool:
         """Whether a failed send raises, as configured."""
-        on_error = _config(self._app).get("SIGNAL_TASKS_ON_ERROR")
+        on_error = config_of(self._app).get("SIGNAL_TASKS_ON_ERROR")
         if on_error is None:
             return self._app.debug or self._app.testing
         if on_error in ("raise", "log"):
@@ -183,31 +184,26 @@ def create_celery_app(app: Flask) -> Celery:
     Its tasks, also those that are no receivers, run inside the app's context.
     """
 
-    class FlaskTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
+    class FlaskTask(BaseTask):
         def __call__(self, *args: object, **kwargs: object) -> object:
             with app.app_context():
-                return self.run(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
+                return self.run(*args, **kwargs)
 
     celery_app: Celery = Celery(app.name, task_cls=FlaskTask)
     celery_app.config_from_object(
         {
             "broker_connection_retry_on_startup": True,
             "task_ignore_result": True,
-            **_config(app).get("CELERY", {}),
+            **config_of(app).get("CELERY", {}),
         }
     )
     celery_app.set_default()
     return celery_app
 
 
-def _config(app: Flask) -> Mapping[str, Any]:
-    """Return the configuration of *app*, whose types Flask does not declare."""
-    return app.config
-
-
 def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
     try:
-        number = float(_config(app).get(setting, default))
+        number = float(config_of(app).get(setting, default))
     except (TypeError, ValueError):
         number = nan
     if least <= number < inf:
@@ -220,7 +216,7 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
     """Return the app's keys, the one that signs last."""
-    config = _config(app)
+    config = config_of(app)
     key = config.get("SECRET_KEY")
     if not key:
         return ()

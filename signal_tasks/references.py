@@ -7,13 +7,14 @@ decoding; the tags that make references ask for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
 from .exceptions import RegistrationError
+from .typing import named_items, names_in
 
 Action: TypeAlias = Literal["discard", "fail", "none", "retry", "tombstone"]
 
@@ -83,7 +84,7 @@ _lookup: ContextVar[Lookup | None] = ContextVar("signal_tasks_lookup", default=N
 
 
 @contextmanager
-def sending(policy: MissingPolicy) -> Iterator[None]:
+def sending(policy: MissingPolicy) -> Generator[None]:
     """Let references that are encoded inside carry what *policy* will need."""
     token = _columns.set((policy.action == "tombstone", policy.columns))
     try:
@@ -98,7 +99,7 @@ def tombstone_columns() -> tuple[bool, tuple[str, ...] | None]:
 
 
 @contextmanager
-def looking_up(policy: MissingPolicy) -> Iterator[Lookup]:
+def looking_up(policy: MissingPolicy) -> Generator[Lookup]:
     """Let references that are decoded inside follow *policy*."""
     lookup = Lookup(policy=policy)
     token = _lookup.set(lookup)
@@ -119,23 +120,16 @@ def missing_policy(missing: object) -> MissingPolicy:
     Raises:
         RegistrationError: It names no policy.
     """
-    match missing:
-        case types if types is ...:
-            return FAIL
-        case str() as action if action in _ACTIONS:
+    if missing is ...:
+        return FAIL
+    for action in _ACTIONS:
+        if missing == action:
             return MissingPolicy(action=action)
-        case {"tombstone": columns, **rest} if not rest and _are_names(columns):
-            return MissingPolicy(action="tombstone", columns=tuple(columns))
-        case _:
-            raise RegistrationError(
-                f"missing= takes one of {', '.join(map(repr, _ACTIONS))}, or "
-                "{'tombstone': (columns, ...)}."
-            )
-
-
-def _are_names(columns: object) -> bool:
-    return (
-        isinstance(columns, Sequence)
-        and not isinstance(columns, str)
-        and all(isinstance(column, str) for column in columns)
-    )
+    items = named_items(missing) or {}
+    columns = names_in(items.get("tombstone"))
+    if columns is None or len(items) != 1:
+        raise RegistrationError(
+            f"missing= takes one of {', '.join(map(repr, _ACTIONS))}, or "
+            "{'tombstone': (columns, ...)}."
+        )
+    return MissingPolicy(action="tombstone", columns=columns)

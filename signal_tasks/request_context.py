@@ -9,13 +9,14 @@ unless they are named.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
 from typing import IO, Any, NoReturn
 
 from flask import (
+    Flask,
     Request,
     current_app,
     g,
@@ -56,6 +57,11 @@ _session: ContextVar[SessionMixin | None] = ContextVar(
 
 class RestoredContextWarning(UserWarning):
     """A handler wrote to ``g`` in a worker, where no request will read it."""
+
+
+def config_of(app: Flask) -> Mapping[str, Any]:
+    """Return the app's configuration, whose type says nothing about its values."""
+    return app.config
 
 
 def flask_contexts(codec: Codec) -> tuple[Context, ...]:
@@ -100,7 +106,7 @@ def _capture_request(keys: Keys) -> dict[str, object] | None:
 
 
 def _allowed_headers() -> tuple[str, ...]:
-    return tuple(current_app.config.get("SIGNAL_TASKS_HEADERS", HEADERS))
+    return tuple(config_of(current_app).get("SIGNAL_TASKS_HEADERS", HEADERS))
 
 
 def _environ_key(header: str) -> str:
@@ -109,7 +115,7 @@ def _environ_key(header: str) -> str:
 
 
 @contextmanager
-def _restore_request(captured: Mapping[str, Any] | None) -> Iterator[None]:
+def _restore_request(captured: Mapping[str, Any] | None) -> Generator[None]:
     if captured is None:
         yield
         return
@@ -178,7 +184,7 @@ def _capture_session(keys: Keys, codec: Codec) -> dict[str, object] | None:
 
 
 @contextmanager
-def _restore_session(captured: Mapping[str, Any] | None) -> Iterator[None]:
+def _restore_session(captured: Mapping[str, Any] | None) -> Generator[None]:
     """Keep the session for the request context, which is the one to hold it."""
     restored = None if captured is None else _RestoredSession(captured, what="session")
     token = _session.set(restored)
@@ -227,7 +233,7 @@ def _capture_g(keys: Keys, codec: Codec) -> dict[str, object] | None:
 
 
 @contextmanager
-def _restore_g(captured: Mapping[str, Any] | None) -> Iterator[None]:
+def _restore_g(captured: Mapping[str, Any] | None) -> Generator[None]:
     """Put the sent part of ``g`` into the app context, where it stays until that ends.
 
     Functions that run when the context is popped look there for what to close.

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response
 from .codec import Codec
 from .exceptions import NotSentError
 from .portions import ChecksHeaders, Portion, portion_of
+from .typing import named_items
 
 _WITHHELD_HEADERS = frozenset({"set-cookie"})
 
@@ -57,10 +58,11 @@ class ResponseSnapshot(BareResponse):
     ``mimetype``, ``location``, ``cache_control`` and so on. ``Set-Cookie`` stays behind.
     """
 
-    headers: _ResponseHeaders
+    headers: Headers
     is_streamed: bool
     """Whether the original made its body while it was being sent."""
 
+    _left_out: list[str]
     _body: bytes | None = None
 
     @classmethod
@@ -106,6 +108,7 @@ class ResponseSnapshot(BareResponse):
         """Make a snapshot of what :meth:`parts` gave."""
         copy = cls(status=status)
         copy.headers = _ResponseHeaders(headers, left_out)
+        copy._left_out = left_out
         copy.is_streamed = is_streamed
         copy._body = body
         return copy
@@ -115,7 +118,7 @@ class ResponseSnapshot(BareResponse):
         return {
             "status": self.status,
             "headers": list(self.headers),
-            "left_out": sorted(self.headers.left_out),
+            "left_out": sorted(self._left_out),
             "is_streamed": self.is_streamed,
             "body": self._body,
         }
@@ -192,7 +195,7 @@ class ExceptionSnapshot(Exception):  # noqa: N818  # it stands for any exception
 
 def _length(response: BareResponse) -> int | None:
     """Return the length of the body in bytes, as far as it is known without making it."""
-    length: int | None = response.content_length
+    length = response.headers.get("Content-Length", type=int)
     if length is not None or not isinstance(response, Response):
         return length
     return response.calculate_content_length() if response.is_sequence else None
@@ -264,12 +267,8 @@ def portioned_context(
     codec: Codec, kwargs: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return *kwargs* of Flask's template signals with the part of the context that travels."""
-    match kwargs.get("context"):
-        case dict() as context:
-            portion = portion_of(context, None, codec)
-            return {
-                **kwargs,
-                "context": Portion(portion, what="the template's context"),
-            }
-        case _:
-            return kwargs
+    context = named_items(kwargs.get("context"))
+    if context is None:
+        return kwargs
+    portion = portion_of(context, None, codec)
+    return {**kwargs, "context": Portion(portion, what="the template's context")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from celery import Celery, Task
@@ -25,6 +25,11 @@ from .exceptions import (
 )
 from .host import Host
 from .registry import Receiver, Registry
+
+if TYPE_CHECKING:
+    BaseTask = Task[Any, Any]  # generic in the stubs alone
+else:
+    BaseTask = Task
 
 #: Options that Celery takes with each message and does not read from a task.
 _MESSAGE_OPTIONS = frozenset(
@@ -82,7 +87,7 @@ class CeleryHost(Host, Protocol):
         ...
 
 
-class ReceiverTask(Task):  # type: ignore[type-arg]  # generic in the stubs alone
+class ReceiverTask(BaseTask):
     """Mixed into the Celery app's own task class for each receiver's task."""
 
     def __call__(self, *args: object, **kwargs: object) -> object:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 JSONValue: TypeAlias = (
     "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
@@ -29,3 +29,27 @@ Extract: TypeAlias = Callable[..., Mapping[str, object]]
 
 Condition: TypeAlias = Callable[..., bool]
 """Called as ``condition(sender, **kwargs)`` on the request path; false sends nothing."""
+
+
+def named_items(value: object) -> dict[str, object] | None:
+    """Return the items of a mapping whose keys are strings; None of anything else."""
+    if not _is_mapping(value):
+        return None
+    named = {name: item for name, item in value.items() if isinstance(name, str)}
+    return named if len(named) == len(value) else None
+
+
+def names_in(value: object) -> tuple[str, ...] | None:
+    """Return the items of a sequence of strings; None of anything else."""
+    if isinstance(value, str) or not _is_sequence(value):
+        return None
+    names = tuple(name for name in value if isinstance(name, str))
+    return names if len(names) == len(value) else None
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence)
