@@ -15,13 +15,14 @@ from celery import Celery
 from .codec import Codec
 from .consumer import Consumer
 from .contexts import Context, Contexts, wanted_contexts
-from .dispatcher import Dispatcher
-from .envelope import Seal
+from .dispatcher import Dispatcher, Sending
+from .envelope import Envelope, Seal
 from .exceptions import ConfigurationError, RegistrationError
 from .publisher import CeleryPublisher
 from .references import missing_policy
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
+from .signals import DispatchFailed
 from .tasks import CeleryHost, ReceiverTasks, split_options
 from .typing import Adapt, Condition, Extract, Handler, HandlerT
 
@@ -266,6 +267,27 @@ class Bridge:
         self._hosts.add(host)
         self._tasks.serve(host)
 
+    def rehearse(
+        self, signal: Signal, sender: object, kwargs: Mapping[str, object]
+    ) -> tuple[list[Envelope], list[DispatchFailed]]:
+        """Return what ``signal.send(sender, **kwargs)`` would publish and not publish.
+
+        Nothing is sent, and nobody hears of it.
+
+        Raises:
+            ConfigurationError: It is not clear to which application that belongs.
+        """
+        host = self._host_of(sender)
+        if host is None:
+            raise ConfigurationError(
+                "it is not clear to which app the event would belong. Use the app as "
+                "its sender, or an app context."
+            )
+        receivers = self._relays.receivers_for(signal, sender)
+        return self._dispatcher.rehearse(
+            host, self._sending(signal, sender, kwargs), receivers
+        )
+
     def publisher(self, celery_app: Celery, timeout_seconds: float) -> CeleryPublisher:
         """Return a way to the broker of *celery_app*, for a host to keep."""
         return CeleryPublisher(
@@ -297,11 +319,16 @@ class Bridge:
             )
             return
         self._dispatcher.dispatch(
-            host,
+            host, self._sending(signal, sender, kwargs), receivers
+        )
+
+    def _sending(
+        self, signal: Signal, sender: object, kwargs: Mapping[str, object]
+    ) -> Sending:
+        return Sending(
             signal=signal_name(signal),
             sender=sender,
             kwargs=kwargs,
-            receivers=receivers,
             adapt=self._adaptations.get(signal),
         )
 

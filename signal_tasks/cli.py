@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from flask.cli import AppGroup, ScriptInfo, pass_script_info
 
+from .cli_inspection import explain, list_signals
 from .dev.console import Console, wants_colour
 from .dev.stack import StackSettings
 from .dev.supervisor import Supervisor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
 group = AppGroup("signal-tasks", help="Signal handlers that run in Celery workers.")
+group.add_command(list_signals)
+group.add_command(explain)
 
 _EMBEDDED = "embedded"
 _FOLDER = click.Path(file_okay=False, path_type=Path)

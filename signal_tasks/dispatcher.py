@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -38,6 +39,20 @@ from .typing import Adapt, JSONValue, Wanted, named_items
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """One ``signal.send(...)``, as the bridge sees it."""
+
+    signal: str
+    """The signal's name."""
+
+    sender: object
+    kwargs: Mapping[str, object]
+
+    adapt: Adapt | None = None
+    """Makes :attr:`kwargs` travel, for receivers that extract nothing."""
+
+
 class Dispatcher:
     """Sends events to the receivers' queues.
 
@@ -51,95 +66,74 @@ class Dispatcher:
         self._contexts = contexts
 
     def dispatch(
-        self,
-        host: Host,
-        *,
-        signal: str,
-        sender: object,
-        kwargs: Mapping[str, object],
-        receivers: Sequence[Receiver],
-        adapt: Adapt | None = None,
+        self, host: Host, sending: Sending, receivers: Sequence[Receiver]
     ) -> None:
         """Send one event to all of *receivers* that want it.
 
         Args:
             host: The application that the event belongs to.
-            signal: The signal's name.
-            sender: Whoever sends it.
-            kwargs: What it is sent with.
+            sending: The event.
             receivers: Those connected to it.
-            adapt: Makes *kwargs* travel, for receivers that extract nothing.
 
         Raises:
             SignalTasksError: It did not leave for all of them, and the host wants to
                 hear of it here. Otherwise that is logged and reported.
         """
-        departure = _Departure(
-            self._codec,
-            self._contexts,
-            host,
-            signal=signal,
-            sender=sender,
-            kwargs=kwargs,
-            adapt=adapt,
-        )
+        departure = _Departure(self._codec, self._contexts, host, sending)
         departure.leave_for(receivers)
         departure.settle()
+
+    def rehearse(
+        self, host: Host, sending: Sending, receivers: Sequence[Receiver]
+    ) -> tuple[list[Envelope], list[DispatchFailed]]:
+        """Return what :meth:`dispatch` would publish, and what would fail."""
+        departure = _Departure(self._codec, self._contexts, host, sending)
+        return departure.envelopes_for(receivers), departure.failures
 
 
 class _Departure:
     """One event on its way out, and what kept it from which receivers."""
 
     def __init__(
-        self,
-        codec: Codec,
-        contexts: Contexts,
-        host: Host,
-        *,
-        signal: str,
-        sender: object,
-        kwargs: Mapping[str, object],
-        adapt: Adapt | None,
+        self, codec: Codec, contexts: Contexts, host: Host, sending: Sending
     ) -> None:
         self._codec = codec
         self._contexts = contexts
         self._host = host
-        self._signal = signal
-        self._sender = sender
-        self._kwargs = kwargs
-        self._adapt = adapt
+        self._sending = sending
         self._id = uuid4().hex
         self._sent_at = datetime.now(UTC)
         self._trail = current_trail()
-        self._failures: list[DispatchFailed] = []
+        self.failures: list[DispatchFailed] = []
 
     def leave_for(self, receivers: Sequence[Receiver]) -> None:
         """Seal and publish an envelope for each receiver that wants the event."""
         with self._noting_failure(receivers):
             self._check_hops()
-            envelopes = self._envelopes(receivers)
+            envelopes = self.envelopes_for(receivers)
             if envelopes:
                 self._publish(envelopes)
 
     def settle(self) -> None:
         """Report what failed, and raise or log it, as the host wants it."""
-        if not self._failures:
+        if not self.failures:
             return
-        for failure in self._failures:
+        for failure in self.failures:
             report(dispatch_failed, self._host.application, failure)
         if self._host.raises:
-            first, *others = (failure.error for failure in self._failures)
+            first, *others = (failure.error for failure in self.failures)
             for other in others:
                 first.add_note(f"Also: {other}")
             raise first
-        for failure in self._failures:
+        for failure in self.failures:
             _log(failure)
 
     def _check_hops(self) -> None:
         if len(self._trail) > self._host.max_hops:
-            raise HopLimitError((*self._trail, self._signal))
+            raise HopLimitError((*self._trail, self._sending.signal))
 
-    def _envelopes(self, receivers: Sequence[Receiver]) -> list[Envelope]:
+    def envelopes_for(self, receivers: Sequence[Receiver]) -> list[Envelope]:
+        """Seal an envelope for each receiver that wants the event."""
         envelopes: list[Envelope] = []
         alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
         for receiver in receivers:
@@ -150,7 +144,9 @@ class _Departure:
                     alike.setdefault(_needs(receiver), []).append(receiver)
                 else:
                     with _naming_failure("its extract"):
-                        extracted = receiver.extract(self._sender, **self._kwargs)
+                        extracted = receiver.extract(
+                            self._sending.sender, **self._sending.kwargs
+                        )
                     envelopes += self._seal([receiver], _checked(extracted))
         for group in alike.values():
             with self._noting_failure(group):
@@ -158,13 +154,16 @@ class _Departure:
         return envelopes
 
     def _adapted(self) -> Mapping[str, object]:
-        return self._kwargs if self._adapt is None else self._adapt(self._kwargs)
+        kwargs, adapt = self._sending.kwargs, self._sending.adapt
+        return kwargs if adapt is None else adapt(kwargs)
 
     def _is_wanted_by(self, receiver: Receiver) -> bool:
         if receiver.condition is None:
             return True
         with _naming_failure("its condition"):
-            return bool(receiver.condition(self._sender, **self._kwargs))
+            return bool(
+                receiver.condition(self._sending.sender, **self._sending.kwargs)
+            )
 
     def _seal(
         self, receivers: Sequence[Receiver], kwargs: Mapping[str, object]
@@ -179,7 +178,7 @@ class _Departure:
             context = self._contexts.capture(wanted)
         return self._host.seal.seal(
             id=self._id,
-            signal=self._signal,
+            signal=self._sending.signal,
             sent_at=self._sent_at,
             trail=self._trail,
             payload=payload,
@@ -189,7 +188,7 @@ class _Departure:
 
     def _encoded_sender(self) -> JSONValue:
         try:
-            return self._codec.encode(self._sender, path="sender")
+            return self._codec.encode(self._sending.sender, path="sender")
         except EncodeError as error:
             if error.path != "sender":
                 raise
@@ -211,7 +210,7 @@ class _Departure:
             self._note_failure(names[len(names) - left :], error)
             return
         details = EventPublished(
-            event_id=self._id, signal=self._signal, receivers=names
+            event_id=self._id, signal=self._sending.signal, receivers=names
         )
         report(event_published, self._host.application, details)
 
@@ -228,10 +227,10 @@ class _Departure:
     ) -> None:
         if isinstance(error, DispatchError) and error.receiver is None:
             error.receiver = ", ".join(receivers)
-        self._failures.append(
+        self.failures.append(
             DispatchFailed(
                 event_id=self._id,
-                signal=self._signal,
+                signal=self._sending.signal,
                 receivers=receivers,
                 error=error,
             )

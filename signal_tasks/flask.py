@@ -97,6 +97,11 @@ class FlaskHost:
         self._sealing: tuple[tuple[str | bytes, ...], Seal] = (), Seal(())
 
     @property
+    def bridge(self) -> Bridge:
+        """The bridge with the app's receivers."""
+        return self._bridge
+
+    @property
     def application(self) -> Flask:
         """The app."""
         return self._app

@@ -75,6 +75,16 @@ class RelayReceivers:
         relays = tuple(self._relays.values())
         return any(receiver in relay.receivers for relay in relays)
 
+    def receivers_for(self, signal: Signal, sender: object) -> tuple[Receiver, ...]:
+        """Return the receivers that hear *signal* from *sender*."""
+        heard = tuple(signal.receivers_for(sender))
+        return tuple(
+            receiver
+            for relay in tuple(self._relays.values())
+            if relay in heard
+            for receiver in relay.receivers
+        )
+
     def _relay(self, signal: Signal, sender: object) -> RelayReceiver:
         key = _key(signal, sender)
         if key not in self._relays:

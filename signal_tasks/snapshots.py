@@ -117,7 +117,7 @@ class ResponseSnapshot(BareResponse):
         """Return what travels of it."""
         return {
             "status": self.status,
-            "headers": list(self.headers),
+            "headers": [list(header) for header in self.headers],
             "left_out": sorted(self._left_out),
             "is_streamed": self.is_streamed,
             "body": self._body,

@@ -204,6 +204,14 @@ class ReceiverTasks:
                     refuse(host.application, name, error)
 
 
+def queue_of(celery_app: Celery, receiver: Receiver) -> str:
+    """Return the name of the queue that messages for *receiver* go to."""
+    task: Any = celery_app.tasks[receiver.name]
+    asked = {"queue": task.queue} if getattr(task, "queue", None) else {}
+    route: Mapping[str, Any] = celery_app.amqp.router.route(asked, receiver.name)
+    return str(getattr(route["queue"], "name", route["queue"]))
+
+
 def _check_name(celery_app: Celery, name: str) -> None:
     task = celery_app.tasks.get(name)
     if task is not None and not isinstance(task, ReceiverTask):

@@ -1,0 +1,145 @@
+"""What there is, and what a signal would send to whom: facts for people to read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from blinker import ANY, Signal
+from celery import Celery
+
+from .bridge import Bridge
+from .envelope import Envelope
+from .registry import Receiver, signal_name
+from .tasks import queue_of
+from .typing import JSONValue
+
+_REFERENCES = frozenset({"model", "model-class"})
+_COPIES = frozenset({"response", "template", "template-copy", "exception"})
+_IDENTITIES = frozenset({"flask"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverFacts:
+    """What people want to know about a receiver."""
+
+    name: str
+    queue: str
+    place: str
+    sender: str
+    policies: tuple[str, ...]
+    """Its options as they would be written in ``async_receiver(...)``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalFacts:
+    """A signal that has async receivers."""
+
+    name: str
+    documentation: str
+    receivers: tuple[ReceiverFacts, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notable:
+    """Something in an envelope that is no plain JSON."""
+
+    path: str
+    kind: str
+    """``converted``, ``referenced``, ``copied`` or ``left out``."""
+    what: str
+
+
+def signals_of(bridge: Bridge, celery_app: Celery) -> tuple[SignalFacts, ...]:
+    """Describe the signals of *bridge* and their receivers, by name."""
+    receivers: dict[Signal, list[Receiver]] = {}
+    for receiver in bridge.registry:
+        for signal in receiver.signals:
+            receivers.setdefault(signal, []).append(receiver)
+    facts = (
+        SignalFacts(
+            name=signal_name(signal),
+            documentation=_documentation(signal),
+            receivers=tuple(receiver_facts(celery_app, one) for one in listeners),
+        )
+        for signal, listeners in receivers.items()
+    )
+    return tuple(sorted(facts, key=lambda one: one.name))
+
+
+def receiver_facts(celery_app: Celery, receiver: Receiver) -> ReceiverFacts:
+    """Describe *receiver*."""
+    is_any = receiver.sender is ANY
+    return ReceiverFacts(
+        name=receiver.name,
+        queue=queue_of(celery_app, receiver),
+        place=receiver.place,
+        sender="any" if is_any else type(receiver.sender).__name__,
+        policies=tuple(_policies(receiver)),
+    )
+
+
+def signals_named(bridge: Bridge, name: str) -> tuple[Signal, ...]:
+    """Return the signals with async receivers that are called *name*."""
+    signals = {one: None for receiver in bridge.registry for one in receiver.signals}
+    return tuple(one for one in signals if signal_name(one) == name)
+
+
+def notables_of(envelope: Envelope) -> tuple[Notable, ...]:
+    """Say what in *envelope* was converted, referenced, copied or left out."""
+    parts = {**envelope.payload, "context": dict(envelope.context)}
+    return tuple(
+        notable for name, part in parts.items() for notable in _notables(part, name)
+    )
+
+
+def _notables(value: JSONValue, path: str) -> Iterator[Notable]:
+    if isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _notables(item, f"{path}[{position}]")
+    elif isinstance(value, dict):
+        yield from _notables_of_object(value, path)
+
+
+def _notables_of_object(value: dict[str, JSONValue], path: str) -> Iterator[Notable]:
+    for key, item in value.items():
+        if key.startswith("~"):
+            yield Notable(path=path, kind=_kind(key[1:]), what=key[1:])
+            yield from _notables(item, path)
+        elif key == "left_out" and isinstance(item, list) and item:
+            names = ", ".join(str(name) for name in item)
+            yield Notable(path=path, kind="left out", what=names)
+        else:
+            yield from _notables(item, f"{path}[{key!r}]")
+
+
+def _kind(tag: str) -> str:
+    if tag in _REFERENCES | _IDENTITIES:
+        return "referenced"
+    return "copied" if tag in _COPIES else "converted"
+
+
+def _documentation(signal: Signal) -> str:
+    """Return what the signal's author wrote about it."""
+    documentation = inspect.cleandoc(signal.__doc__ or "")
+    return (
+        "" if documentation == inspect.cleandoc(Signal.__doc__ or "") else documentation
+    )
+
+
+def _policies(receiver: Receiver) -> Iterator[str]:
+    if receiver.extract is not None:
+        yield "extract"
+    if receiver.condition is not None:
+        yield "condition"
+    if receiver.context:
+        yield f"context={', '.join(name for name, _ in receiver.context)}"
+    if receiver.missing.action != "fail":
+        yield f"missing={receiver.missing.action}"
+    options: Mapping[str, object] = {
+        **receiver.task_options,
+        **receiver.message_options,
+    }
+    for name, value in options.items():
+        yield f"{name}={value!r}"
