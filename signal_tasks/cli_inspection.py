@@ -187,11 +187,11 @@ def _print_preview(
     for envelope in envelopes:
         facts = _receiver(host, envelope)
         click.secho(facts.name, bold=True)
-        click.echo(f"  queue     {facts.queue}")
-        click.echo(f"  size      {len(envelope.text.encode())} bytes")
+        click.echo(f"  queue      {facts.queue}")
+        click.echo(f"  size       {len(envelope.text.encode())} bytes")
         for notable in notables_of(envelope):
-            click.echo(f"  {notable.kind:9} {notable.path}: {notable.what}")
-        click.echo(f"  envelope  {envelope.text}")
+            click.echo(f"  {notable.kind:10} {notable.path}: {notable.what}")
+        click.echo(f"  envelope   {envelope.text}")
     if not envelopes and not failures:
         click.echo("Nothing would be sent: no receiver's sender and condition match.")
 

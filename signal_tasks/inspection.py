@@ -122,10 +122,9 @@ def _kind(tag: str) -> str:
 
 def _documentation(signal: Signal) -> str:
     """Return what the signal's author wrote about it."""
-    documentation = inspect.cleandoc(signal.__doc__ or "")
-    return (
-        "" if documentation == inspect.cleandoc(Signal.__doc__ or "") else documentation
-    )
+    if signal.__doc__ is None or signal.__doc__ == type(signal).__doc__:
+        return ""
+    return inspect.cleandoc(signal.__doc__)
 
 
 def _policies(receiver: Receiver) -> Iterator[str]:
