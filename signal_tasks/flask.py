@@ -16,6 +16,7 @@ from werkzeug.local import LocalProxy
 from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
 from .envelope import Seal
 from .exceptions import ConfigurationError
+from .extension_contexts import extension_contexts
 from .publisher import CeleryPublisher
 from .registry import module_name
 from .request_context import config_of, flask_contexts
@@ -77,7 +78,11 @@ class SignalTasks:
         register_snapshots(self.bridge.codec)
         for signal in (template_rendered, before_render_template):
             self.bridge.adapt(signal, partial(portioned_context, self.bridge.codec))
-        for context in flask_contexts(self.bridge.codec):
+        session, request, g = flask_contexts(self.bridge.codec)
+        user, locale = extension_contexts()
+        # The order of restoring: the request context takes the session that is there,
+        # and Flask-Babel writes into g.
+        for context in (session, user, request, g, locale):
             self.bridge.contexts.add(context)
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)

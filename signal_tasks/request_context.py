@@ -50,7 +50,7 @@ _FACTS = (
     "wsgi.url_scheme",
 )
 
-_session: ContextVar[SessionMixin | None] = ContextVar(
+_session: ContextVar[_RestoredSession | None] = ContextVar(
     "signal_tasks_session", default=None
 )
 
@@ -64,8 +64,8 @@ def config_of(app: Flask) -> Mapping[str, Any]:
     return app.config
 
 
-def flask_contexts(codec: Codec) -> tuple[Context, ...]:
-    """Return the contexts that every Flask app has, in the order of their restoring.
+def flask_contexts(codec: Codec) -> tuple[Context, Context, Context]:
+    """Return the contexts that every Flask app has: session, request and g.
 
     Args:
         codec: Knows what of a session or of ``g`` travels.
@@ -135,9 +135,7 @@ def _restore_request(captured: Mapping[str, Any] | None) -> Generator[None]:
     restored.sent_form = captured.get("form")
     # Flask documents app.request_context() for this, which takes no session, and
     # opening one from the request would need its cookie.
-    with RequestContext(
-        app, environ, request=restored, session=_session.get() or _NoSession()
-    ):
+    with RequestContext(app, environ, request=restored, session=_restored_session()):
         yield
 
 
@@ -194,6 +192,16 @@ def _restore_session(captured: Mapping[str, Any] | None) -> Generator[None]:
         _session.reset(token)
 
 
+@contextmanager
+def session_with(items: Mapping[str, Any]) -> Generator[None]:
+    """Add *items* to the session that the next request context will hold."""
+    token = _session.set(_restored_session().with_items(items))
+    try:
+        yield
+    finally:
+        _session.reset(token)
+
+
 def _refuse_to_write(*_: object, **__: object) -> NoReturn:
     raise ReadOnlySessionError(
         "the session in a worker is a copy, and what is written to it would reach no "
@@ -206,6 +214,11 @@ class _RestoredSession(Portion, SessionMixin):
 
     modified = False
 
+    def with_items(self, items: Mapping[str, Any]) -> _RestoredSession:
+        """Return a session that has *items* as well."""
+        parts = {"sent": {**self, **items}, "left_out": self.left_out - items.keys()}
+        return type(self)(parts, what=self.what)
+
     __setitem__ = __delitem__ = _refuse_to_write
     clear = pop = popitem = setdefault = update = _refuse_to_write
     __ior__ = _refuse_to_write
@@ -214,14 +227,21 @@ class _RestoredSession(Portion, SessionMixin):
 class _NoSession(_RestoredSession):
     """Stands where the session was not asked for; says so to whoever reads it."""
 
-    def __init__(self) -> None:
-        super().__init__({"sent": {}, "left_out": ()}, what="session")
-
     def _check(self, key: object) -> None:
-        raise NotSentError(
-            f"the session did not travel, and {key!r} was read from it. Ask for it: "
-            "async_receiver(..., context=('session',))."
-        )
+        # Extensions look for their own keys, which begin so, to see what there is.
+        if key not in self.keys() and not str(key).startswith("_"):
+            raise NotSentError(
+                f"the session did not travel, and {key!r} was read from it. Ask for it: "
+                "async_receiver(..., context=('session',))."
+            )
+
+
+def _restored_session() -> _RestoredSession:
+    """Return the session that the next request context will hold."""
+    session = _session.get()
+    if session is not None:
+        return session
+    return _NoSession({"sent": {}, "left_out": ()}, what="session")
 
 
 def _capture_g(keys: Keys, codec: Codec) -> dict[str, object] | None:
