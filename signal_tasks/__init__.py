@@ -1,6 +1,6 @@
 """Run blinker and Flask signal receivers in Celery workers."""
 
-from .bridge import Bridge, async_receiver, register_type
+from .bridge import Bridge, async_receiver, context, register_type
 from .event import Event, current_event
 from .exceptions import (
     ArgumentsError,
@@ -10,16 +10,28 @@ from .exceptions import (
     EncodeError,
     HopLimitError,
     MalformedEnvelopeError,
+    MissingReferenceError,
+    NotSentError,
     PublishError,
+    ReadOnlySessionError,
     RefusedError,
     RegistrationError,
     SignalTasksError,
     SignatureError,
+    StillMissingError,
     UnknownReceiverError,
     UnsupportedVersionError,
 )
 from .flask import SignalTasks
-from .signals import dispatch_failed, envelope_refused, event_published
+from .references import Tombstone
+from .request_context import RestoredContextWarning
+from .signals import (
+    dispatch_failed,
+    envelope_refused,
+    event_discarded,
+    event_published,
+)
+from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 
 __all__ = [
     "ArgumentsError",
@@ -29,20 +41,31 @@ __all__ = [
     "DispatchError",
     "EncodeError",
     "Event",
+    "ExceptionSnapshot",
     "HopLimitError",
     "MalformedEnvelopeError",
+    "MissingReferenceError",
+    "NotSentError",
     "PublishError",
+    "ReadOnlySessionError",
     "RefusedError",
     "RegistrationError",
+    "ResponseSnapshot",
+    "RestoredContextWarning",
     "SignalTasks",
     "SignalTasksError",
     "SignatureError",
+    "StillMissingError",
+    "TemplateSnapshot",
+    "Tombstone",
     "UnknownReceiverError",
     "UnsupportedVersionError",
     "async_receiver",
+    "context",
     "current_event",
     "dispatch_failed",
     "envelope_refused",
+    "event_discarded",
     "event_published",
     "register_type",
 ]

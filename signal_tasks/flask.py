@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import inf, nan
 from functools import partial
+from math import inf, nan
 from typing import Any
 
 from celery import Celery

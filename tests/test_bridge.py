@@ -492,10 +492,7 @@ def test_what_is_no_signal_is_refused(bridge: Bridge, wrong: Any) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        {"context": ("request",)},
         {"delivery": "outbox"},
-        {"missing": "skip"},
-        {"missing": None},
         {"once": True},
     ],
     ids=str,

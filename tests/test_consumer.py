@@ -26,6 +26,7 @@ from signal_tasks import (
 )
 from signal_tasks.codec import Codec
 from signal_tasks.consumer import Consumer
+from signal_tasks.contexts import Contexts
 from signal_tasks.envelope import Seal
 from signal_tasks.event import is_quiet
 from signal_tasks.registry import Receiver, Registry, place_of
@@ -75,13 +76,14 @@ class Worker:
             sent_at=SENT_AT,
             trail=("cart-filled",),
             payload=usual if payload is None else payload,
+            context={},
             receivers=[receiver],
         )
         return envelope.text
 
     def consume(self, text: object, *, receiver: str = "bill") -> object:
         """Consume *text*, which came as a task of *receiver*."""
-        consumer = Consumer(self.registry, self.codec)
+        consumer = Consumer(self.registry, self.codec, Contexts(self.codec))
         return consumer.consume(
             self.host, text, receiver=receiver, attempt=2, headers={"x": "y"}
         )

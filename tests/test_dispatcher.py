@@ -25,7 +25,8 @@ from signal_tasks import (
     event_published,
 )
 from signal_tasks.codec import Codec
-from signal_tasks.dispatcher import Dispatcher
+from signal_tasks.contexts import Contexts
+from signal_tasks.dispatcher import Dispatcher, Sending
 from signal_tasks.event import handling
 from signal_tasks.registry import Receiver
 from signal_tasks.signals import DispatchFailed, EventPublished
@@ -67,10 +68,8 @@ class Dispatch:
     ) -> None:
         self.dispatcher.dispatch(
             self.host,
-            signal="order-placed",
-            sender=sender,
-            kwargs=kwargs,
-            receivers=receivers,
+            Sending(signal="order-placed", sender=sender, kwargs=kwargs),
+            receivers,
         )
 
 
@@ -83,7 +82,8 @@ def host() -> PlainHost:
 @pytest.fixture
 def dispatch(host: PlainHost) -> Dispatch:
     """Return what dispatches events of *host*."""
-    return Dispatch(host, Dispatcher(Codec()))
+    codec = Codec()
+    return Dispatch(host, Dispatcher(codec, Contexts(codec)))
 
 
 @pytest.fixture
@@ -184,10 +184,8 @@ def test_keyword_arguments_may_have_any_name(
     """The user's names never meet ours."""
     dispatch.dispatcher.dispatch(
         host,
-        signal="order-placed",
-        sender=None,
-        kwargs={name: (1,)},
-        receivers=[
+        Sending(signal="order-placed", sender=None, kwargs={name: (1,)}),
+        [
             make_receiver("plain"),
             make_receiver("picky", extract=lambda _sender, /, **kwargs: kwargs),
         ],

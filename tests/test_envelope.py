@@ -49,6 +49,7 @@ def seal_all(seal: Seal, receivers: Sequence[str], **facts: Any) -> list[Envelop
         "sent_at": SENT_AT,
         "trail": ("cart-filled",),
         "payload": PAYLOAD,
+        "context": {},
     }
     return seal.seal(receivers=receivers, **(usual | facts))
 

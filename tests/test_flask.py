@@ -586,6 +586,7 @@ def test_no_thread_signs_without_the_key(app: Flask) -> None:
             sent_at=datetime.now(UTC),
             trail=(),
             payload={},
+            context={},
             receivers=["note"],
         )
         return envelope.text
