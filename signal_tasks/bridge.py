@@ -22,7 +22,7 @@ from .publisher import CeleryPublisher
 from .references import missing_policy
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
-from .signals import DispatchFailed
+from .signals import LIFECYCLE_SIGNALS, DispatchFailed
 from .tasks import CeleryHost, ReceiverTasks, split_options
 from .typing import Adapt, Condition, Extract, Handler, HandlerT
 
@@ -404,6 +404,12 @@ def _check_signals(signals: Sequence[object]) -> None:
                 f"async_receiver() takes blinker signals, not {type(signal).__name__}: "
                 "@async_receiver(user_registered). To get a signal by its name, call "
                 "blinker.signal(name)."
+            )
+        if signal in LIFECYCLE_SIGNALS:
+            raise RegistrationError(
+                f"async_receiver({signal_name(signal)}) would report on itself for ever, "
+                "for the bridge sends that signal about its own work. Connect a plain "
+                "receiver to it."
             )
 
 

@@ -32,6 +32,14 @@ event_discarded = _namespace.signal(
     doc="A worker dropped an event, as its receiver wants where something is gone.",
 )
 
+LIFECYCLE_SIGNALS = (
+    event_published,
+    dispatch_failed,
+    envelope_refused,
+    event_discarded,
+)
+"""All of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPublished:

@@ -28,6 +28,7 @@ from signal_tasks import (
     event_published,
 )
 from signal_tasks.registry import place_of
+from signal_tasks.signals import LIFECYCLE_SIGNALS
 from tests.in_memory import KEY, Broker, new_celery_app
 
 MODULE = __name__
@@ -487,6 +488,17 @@ def test_what_is_no_signal_is_refused(bridge: Bridge, wrong: Any) -> None:
     """A name, a list, or the handler itself is not a signal."""
     with pytest.raises(RegistrationError, match=type(wrong).__name__):
         bridge.async_receiver(wrong)
+
+
+@pytest.mark.parametrize(
+    "lifecycle_signal", LIFECYCLE_SIGNALS, ids=lambda one: one.name
+)
+def test_report_of_the_bridge_on_itself_is_refused(
+    bridge: Bridge, lifecycle_signal: Signal
+) -> None:
+    """An async receiver of a lifecycle signal would cause the next one, for ever."""
+    with pytest.raises(RegistrationError, match="plain receiver"):
+        bridge.async_receiver(lifecycle_signal)
 
 
 @pytest.mark.parametrize(
