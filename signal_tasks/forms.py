@@ -1,7 +1,8 @@
 """How the user's types travel: by functions, or as the enum or record that they are.
 
 An enum's member travels by its name, a flag by its bits, a named tuple and a dataclass
-by their fields.
+by their fields, an exception by its arguments and attributes. An exception brings its
+traceback as text, in its attribute ``traceback_text``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Container, Sequence
 from datetime import tzinfo
 from enum import Enum, Flag
+from traceback import format_exception
 from types import BuiltinFunctionType, MemberDescriptorType
 from typing import Any, Generic
 
@@ -44,7 +46,7 @@ def make_tag(
     if make is None or encode is not None or decode is not None:
         raise RegistrationError(
             f"cannot register {type_name(cls)} without two functions: only enums, "
-            "named tuples, and dataclasses that derive from no built-in type travel as "
+            "named tuples, exceptions, and dataclasses of no built-in type travel as "
             "they are. Pass both encode and decode."
         )
     if subclasses:
@@ -101,6 +103,8 @@ def _maker_for(cls: type[object]) -> Callable[[type[Any], str], Tag] | None:
         return _named_tuple_tag
     if dataclasses.is_dataclass(cls) and not _keeps_native_state(cls):
         return _dataclass_tag
+    if issubclass(cls, BaseException):
+        return _exception_tag
     return None
 
 
@@ -158,6 +162,34 @@ def _dataclass_tag(cls: type[Any], name: str) -> Tag:
         return value
 
     return Tag(name=name, cls=cls, encode=encode, decode=decode, has_fields=True)
+
+
+def _exception_tag(cls: type[BaseException], name: str) -> Tag:
+    def encode(error: BaseException) -> dict[str, object]:
+        content: dict[str, object] = {
+            "args": error.args,
+            "attributes": {**vars(error), "traceback_text": traceback_text_of(error)},
+        }
+        if str(decode(content)) != str(error):
+            raise FormError(
+                "it keeps more than its args and attributes. Register its class with "
+                "encode and decode."
+            )
+        return content
+
+    def decode(content: dict[str, Any]) -> BaseException:
+        error = cls.__new__(cls, *content["args"])
+        error.args = tuple(content["args"])
+        vars(error).update(content["attributes"])
+        return error
+
+    return Tag(name=name, cls=cls, encode=encode, decode=decode)
+
+
+def traceback_text_of(error: BaseException) -> str:
+    """Return the traceback as Python prints it; of one that travelled, the first one."""
+    text = getattr(error, "traceback_text", None)
+    return text if isinstance(text, str) else "".join(format_exception(error))
 
 
 def _keeps_native_state(cls: type[object]) -> bool:

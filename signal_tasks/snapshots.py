@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from traceback import format_exception
 from typing import Any, Self
 
 from jinja2 import Template
@@ -19,6 +18,7 @@ from werkzeug.wrappers import Response
 
 from .codec import Codec
 from .exceptions import NotSentError
+from .forms import traceback_text_of
 from .portions import ChecksHeaders, Portion, portion_of
 from .typing import named_items
 
@@ -239,7 +239,7 @@ def _encode_exception(error: BaseException) -> dict[str, str]:
     return {
         "type_name": f"{type(error).__module__}.{type(error).__qualname__}",
         "message": str(error),
-        "traceback_text": "".join(format_exception(error)),
+        "traceback_text": traceback_text_of(error),
     }
 
 
