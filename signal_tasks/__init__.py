@@ -30,6 +30,7 @@ from .signals import (
     envelope_refused,
     event_discarded,
     event_published,
+    handler_finished,
 )
 from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 
@@ -67,5 +68,6 @@ __all__ = [
     "envelope_refused",
     "event_discarded",
     "event_published",
+    "handler_finished",
     "register_type",
 ]

@@ -308,7 +308,7 @@ class Bridge:
         sender: object,
         kwargs: Mapping[str, object],
         receivers: Sequence[Receiver],
-    ) -> None:
+    ) -> str | None:
         host = self._host_of(sender)
         if host is None:
             _logger.error(
@@ -317,8 +317,8 @@ class Bridge:
                 "inside an app context, and call SignalTasks.init_app(app) for the app.",
                 signal_name(signal),
             )
-            return
-        self._dispatcher.dispatch(
+            return None
+        return self._dispatcher.dispatch(
             host, self._sending(signal, sender, kwargs), receivers
         )
 

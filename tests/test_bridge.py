@@ -106,6 +106,20 @@ def test_send_runs_nothing_here(bridge: Bridge, broker: Broker, signal: Signal) 
     assert broker.names() == ["mail"]
 
 
+def test_send_returns_the_events_identifier(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """Whoever sends a signal can tell which event the handlers in the worker had."""
+
+    @bridge.async_receiver(signal, name="note")
+    def note(_sender: object) -> str:
+        return current_event.id
+
+    ((_, event_id),) = signal.send()
+
+    assert broker.run() == [event_id]
+
+
 @pytest.mark.parametrize("handler", [handle, handle_async], ids=["plain", "async"])
 def test_worker_calls_the_handler(
     bridge: Bridge, broker: Broker, signal: Signal, handler: Callable[..., Any]

@@ -30,7 +30,7 @@ from signal_tasks.contexts import Contexts
 from signal_tasks.envelope import Seal
 from signal_tasks.event import is_quiet
 from signal_tasks.registry import Receiver, Registry, place_of
-from signal_tasks.signals import EnvelopeRefused
+from signal_tasks.signals import EnvelopeRefused, HandlerFinished, handler_finished
 from tests.hosts import PlainHost, entered
 
 SECRET = "4111-1111-1111-1111"
@@ -473,3 +473,56 @@ def test_no_refusal_shows_what_the_envelope_holds(
         assert SECRET not in str(caught.value)
 
     assert SECRET not in caplog.text
+
+
+@pytest.fixture
+def finished() -> Generator[list[HandlerFinished]]:
+    """Return the ends of handlers that are reported."""
+    reported: list[HandlerFinished] = []
+
+    def note(_sender: object, details: HandlerFinished) -> None:
+        reported.append(details)
+
+    with handler_finished.connected_to(note):
+        yield reported
+
+
+def test_end_of_a_handler_is_reported(
+    worker: Worker, finished: list[HandlerFinished]
+) -> None:
+    """Whoever measures hears which handler ran, for which event, and how long."""
+    worker.handles(lambda _sender: None)
+
+    worker.consume(worker.text())
+
+    (details,) = finished
+    assert (details.event.id, details.event.receiver) == ("e1", "bill")
+    assert details.seconds > 0
+    assert details.error is None
+
+
+def test_error_of_a_handler_is_reported(
+    worker: Worker, finished: list[HandlerFinished]
+) -> None:
+    """A handler that raises has ended too, and the error goes on its way."""
+    error = ValueError("no")
+
+    def handle(_sender: object) -> None:
+        raise error
+
+    worker.handles(handle)
+
+    with pytest.raises(ValueError, match="no"):
+        worker.consume(worker.text())
+
+    assert [details.error for details in finished] == [error]
+
+
+def test_refused_envelope_ends_no_handler(
+    worker: Worker, finished: list[HandlerFinished]
+) -> None:
+    """Where no handler ran, none is reported."""
+    with pytest.raises(RefusedError):
+        worker.consume("garbage")
+
+    assert finished == []

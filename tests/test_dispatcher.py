@@ -506,6 +506,7 @@ def event_with_trail(trail: Sequence[str]) -> Event:
     return Event(
         id="e1",
         signal="paid",
+        receiver="shop.bill",
         sent_at=datetime.now(UTC),
         attempt=1,
         trail=tuple(trail),
