@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from math import inf, nan
 from typing import Any
@@ -21,6 +22,8 @@ from .registry import module_name
 from .request_context import config_of, flask_contexts
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
+
+_logger = logging.getLogger(__name__)
 
 _EXTENSION = "signal_tasks"
 
@@ -98,7 +101,7 @@ class FlaskHost:
         self._app = app
         self._bridge = bridge
         self._publishing = self.celery_app, self._new_publisher()
-        self._sealing: tuple[tuple[str | bytes, ...], Seal] = (), Seal(())
+        self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
 
     @property
     def bridge(self) -> Bridge:
@@ -121,11 +124,10 @@ class FlaskHost:
         """Signs with the app's keys of now; several may change at run time."""
         keys = _secret_keys(self._app)
         # Both at once, for another thread must not get the new keys' old seal.
-        sealed_with, seal = self._sealing
-        if keys != sealed_with:
-            seal = Seal(keys)
-            self._sealing = keys, seal
-        return seal
+        sealing = self._sealing
+        if sealing is None or sealing[0] != keys:
+            sealing = self._sealing = keys, self._new_seal(keys)
+        return sealing[1]
 
     @property
     def publisher(self) -> CeleryPublisher:
@@ -176,6 +178,16 @@ class FlaskHost:
     def context(self) -> AppContext:
         """Return a new context of the app."""
         return self._app.app_context()
+
+    def _new_seal(self, keys: tuple[str | bytes, ...]) -> Seal:
+        if not keys:
+            _logger.warning(
+                "the app %s has no SECRET_KEY, so its events are not signed, and whoever "
+                "can write to the broker can run its handlers. Set SECRET_KEY, the same "
+                "for web and worker.",
+                self._app.name,
+            )
+        return Seal(keys)
 
     def _new_publisher(self) -> CeleryPublisher:
         seconds = _number(
