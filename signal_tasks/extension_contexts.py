@@ -7,7 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +18,7 @@ from .exceptions import ConfigurationError
 from .request_context import session_with
 
 #: Where Flask-Login keeps in the session who is logged in, and how.
-_LOGIN_KEYS = ("_user_id", "_fresh", "_id")
+_LOGIN_KEYS = ("_user_id", "_fresh", "_id", "_remember")
 
 
 def extension_contexts() -> tuple[Context, Context]:
@@ -53,7 +53,10 @@ def _capture_user() -> dict[str, object] | None:
 
 @contextmanager
 def _restore_user(captured: Mapping[str, Any] | None) -> Generator[None]:
-    with nullcontext() if captured is None else session_with(captured):
+    if captured is None:
+        yield
+        return
+    with session_with(captured, _LOGIN_KEYS):
         yield
 
 

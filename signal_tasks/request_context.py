@@ -9,7 +9,7 @@ unless they are named.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
@@ -178,7 +178,9 @@ class _RestoredHeaders(ChecksHeaders, EnvironHeaders):  # type: ignore[misc]  # 
 
 
 def _capture_session(keys: Keys, codec: Codec) -> dict[str, object] | None:
-    return portion_of(dict(session), keys, codec) if has_request_context() else None
+    if not has_request_context() or isinstance(session, _NoSession):
+        return None
+    return portion_of(session, keys, codec)
 
 
 @contextmanager
@@ -193,9 +195,14 @@ def _restore_session(captured: Mapping[str, Any] | None) -> Generator[None]:
 
 
 @contextmanager
-def session_with(items: Mapping[str, Any]) -> Generator[None]:
-    """Add *items* to the session that the next request context will hold."""
-    token = _session.set(_restored_session().with_items(items))
+def session_with(items: Mapping[str, Any], keys: Collection[str]) -> Generator[None]:
+    """Add *items* to the session that the next request context will hold.
+
+    Args:
+        items: What was there under *keys*.
+        keys: If one is not among *items*, then it was not in the session either.
+    """
+    token = _session.set(_restored_session().with_items(items, keys))
     try:
         yield
     finally:
@@ -212,28 +219,51 @@ def _refuse_to_write(*_: object, **__: object) -> NoReturn:
 class _RestoredSession(Portion, SessionMixin):
     """A session to read from."""
 
-    modified = False
+    # Told of by those who changed something inside a value.
+    modified = property(lambda _: False, _refuse_to_write)
 
-    def with_items(self, items: Mapping[str, Any]) -> _RestoredSession:
-        """Return a session that has *items* as well."""
-        parts = {"sent": {**self, **items}, "left_out": self.left_out - items.keys()}
-        return type(self)(parts, what=self.what)
+    def with_items(
+        self, items: Mapping[str, Any], keys: Collection[str]
+    ) -> _RestoredSession:
+        """Return a session that has *items* as well, and nothing else under *keys*."""
+        sent = {**self, **items}
+        left_out = self.left_out.difference(keys)
+        return type(self)({"sent": sent, "left_out": left_out}, what=self.what)
 
     __setitem__ = __delitem__ = _refuse_to_write
     clear = pop = popitem = setdefault = update = _refuse_to_write
     __ior__ = _refuse_to_write
 
 
+def _refuse_to_go_through(*_: object, **__: object) -> NoReturn:
+    raise _not_sent("its keys were asked for")
+
+
+def _not_sent(what_happened: str) -> NotSentError:
+    return NotSentError(
+        f"the session did not travel, and {what_happened}. Ask for it: "
+        "async_receiver(..., context=('session',)), or 'user' for Flask-Login's user."
+    )
+
+
 class _NoSession(_RestoredSession):
     """Stands where the session was not asked for; says so to whoever reads it."""
 
+    # Flask itself looks for these, whatever a handler does.
+    known: frozenset[str] = frozenset(("_permanent", "_flashes"))
+    """Keys that may be read, for what would be there is there."""
+
+    def with_items(self, items: Mapping[str, Any], keys: Collection[str]) -> _NoSession:
+        """Return a session that has *items*, and nothing else under *keys*."""
+        copy = _NoSession({"sent": items, "left_out": ()}, what=self.what)
+        copy.known = self.known.union(keys)
+        return copy
+
+    __iter__ = keys = values = items = _refuse_to_go_through
+
     def _check(self, key: object) -> None:
-        # Extensions look for their own keys, which begin so, to see what there is.
-        if key not in self.keys() and not str(key).startswith("_"):
-            raise NotSentError(
-                f"the session did not travel, and {key!r} was read from it. Ask for it: "
-                "async_receiver(..., context=('session',))."
-            )
+        if key not in self.known:
+            raise _not_sent(f"{key!r} was read from it")
 
 
 def _restored_session() -> _RestoredSession:
