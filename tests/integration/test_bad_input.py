@@ -83,6 +83,7 @@ def sealed(stack: Stack, receiver: str) -> str:
         sent_at=datetime.now(UTC),
         trail=(),
         payload={"sender": "guest", "kwargs": {}},
+        context={},
         receivers=[receiver],
     )
     return envelope.text
