@@ -32,9 +32,9 @@ from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
 
 from .codec import Codec
 from .contexts import Context
-from .exceptions import NotSentError, ReadOnlySessionError
-from .portions import ChecksHeaders, Portion, check_was_sent, portion_of
-from .typing import Keys
+from .exceptions import ConfigurationError, NotSentError, ReadOnlySessionError
+from .portions import ChecksHeaders, ChecksKeys, Portion, check_was_sent, portion_of
+from .typing import Keys, names_in
 
 #: Headers that travel with a request, where ``SIGNAL_TASKS_HEADERS`` names no others.
 HEADERS = (
@@ -43,10 +43,12 @@ HEADERS = (
     *("Traceparent", "Tracestate"),
 )
 
-#: What a WSGI environment says about what was asked, besides headers.
+#: What a WSGI environment says about what was asked. Of the headers these are the ones
+#: without which a request is routed to another place, or seems to have no body.
 _FACTS = (
     *("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI"),
-    *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR"),
+    *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR", "REMOTE_USER"),
+    *("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_HOST", "HTTP_TRANSFER_ENCODING"),
     "wsgi.url_scheme",
 )
 
@@ -77,36 +79,69 @@ def flask_contexts(codec: Codec) -> tuple[Context, Context, Context]:
             restore=_restore_session,
             needs=("request",),
         ),
-        Context(name="request", capture=_capture_request, restore=_restore_request),
+        Context(
+            name="request",
+            capture=lambda keys: _capture_request(keys, codec),
+            restore=_restore_request,
+        ),
         Context(
             name="g", capture=lambda keys: _capture_g(keys, codec), restore=_restore_g
         ),
     )
 
 
-def _capture_request(keys: Keys) -> dict[str, object] | None:
+def allowed_headers(app: Flask) -> tuple[str, ...]:
+    """Return the names of the headers that travel with every request of *app*.
+
+    Raises:
+        ConfigurationError: They are set to something else than names.
+    """
+    names = names_in(config_of(app).get("SIGNAL_TASKS_HEADERS", HEADERS))
+    if names is None:
+        raise ConfigurationError(
+            "SIGNAL_TASKS_HEADERS is something else than a list of names. Set it to one, "
+            "such as ['User-Agent', 'X-Shop'], or leave it out."
+        )
+    return names
+
+
+def _capture_request(keys: Keys, codec: Codec) -> dict[str, object] | None:
     """Return what of the request travels; None outside a request.
 
     Args:
         keys: What travels besides: ``form``, and the names of further headers.
+        codec: Knows what a converter may have made of a part of the path.
     """
     if not has_request_context():
         return None
-    named = set(keys or ())
-    allowed = {_environ_key(name) for name in (*_allowed_headers(), *named)}
-    names = {_environ_key(name): name for name, _ in request.headers}
-    environ = request.environ
+    named = keys or ()
+    headers = map(_environ_key, (*allowed_headers(current_app), *named))
+    wanted = dict.fromkeys((*_FACTS, *headers))
+    environ = {key: request.environ[key] for key in wanted if key in request.environ}
     captured: dict[str, object] = {
-        "environ": {key: environ[key] for key in (*_FACTS, *allowed) if key in environ},
-        "left_out": [name for key, name in names.items() if key not in allowed],
+        "environ": environ,
+        "headers_left_out": _headers_left_out(environ),
+        "cookies_left_out": [] if "HTTP_COOKIE" in environ else _cookie_names(),
     }
+    if request.view_args is not None:
+        captured["view_args"] = portion_of(request.view_args, None, codec)
     if "form" in named:
         captured["form"] = list(request.form.items(multi=True))
     return captured
 
 
-def _allowed_headers() -> tuple[str, ...]:
-    return tuple(config_of(current_app).get("SIGNAL_TASKS_HEADERS", HEADERS))
+def _headers_left_out(environ: Collection[str]) -> list[str]:
+    names = {name.lower() for name in request.headers.keys()}  # noqa: SIM118  # no dict
+    left_out = {name for name in names if _environ_key(name) not in environ}
+    if isinstance(request.headers, _RestoredHeaders):
+        left_out.update(request.headers.left_out)
+    return sorted(left_out)
+
+
+def _cookie_names() -> list[str]:
+    cookies = request.cookies
+    here = cookies.left_out if isinstance(cookies, _RestoredCookies) else cookies
+    return sorted(here)
 
 
 def _environ_key(header: str) -> str:
@@ -131,18 +166,35 @@ def _restore_request(captured: Mapping[str, Any] | None) -> Generator[None]:
     restored_class = type("RestoredRequest", (_RestoredRequest, app.request_class), {})
     restored = restored_class(environ)
     restored.json_module = app.json
-    restored.headers = _RestoredHeaders(environ, captured["left_out"])
+    restored.headers = _RestoredHeaders(environ, captured["headers_left_out"])
+    restored.cookies_left_out = frozenset(captured["cookies_left_out"])
     restored.sent_form = captured.get("form")
     # Flask documents app.request_context() for this, which takes no session, and
     # opening one from the request would need its cookie.
     with RequestContext(app, environ, request=restored, session=_restored_session()):
+        if "view_args" in captured:
+            matched = restored.view_args or {}
+            restored.view_args = _view_args(captured["view_args"], matched)
         yield
+
+
+def _view_args(portion: Mapping[str, Any], matched: Mapping[str, Any]) -> Portion:
+    """Return the view's arguments as they were, for URL preprocessors may change them.
+
+    What a converter made and cannot travel, matching the path has made again.
+    """
+    names = portion["left_out"]
+    made_again = {name: matched[name] for name in names if name in matched}
+    left_out = [name for name in names if name not in matched]
+    sent = {**made_again, **portion["sent"]}
+    return Portion({"sent": sent, "left_out": left_out}, what="request.view_args")
 
 
 class _RestoredRequest(Request):
     """A request without its body, unless the form was sent along."""
 
     sent_form: list[tuple[str, str]] | None = None
+    cookies_left_out: frozenset[str] = frozenset()
 
     @property
     def stream(self) -> IO[bytes]:
@@ -157,11 +209,12 @@ class _RestoredRequest(Request):
 
     @property
     def cookies(self) -> ImmutableMultiDict[str, str]:
-        self.headers.get("Cookie")
-        return super().cookies
+        if "HTTP_COOKIE" in self.environ:
+            return super().cookies
+        return _RestoredCookies(self.cookies_left_out)
 
     def _check_body(self) -> None:
-        if self.content_length:
+        if self.content_length or "HTTP_TRANSFER_ENCODING" in self.environ:
             raise NotSentError(
                 "the body of the request did not travel. Ask for its form with "
                 "context={'request': ('form',)}, or pick what you need of it with "
@@ -174,7 +227,21 @@ class _RestoredHeaders(ChecksHeaders, EnvironHeaders):  # type: ignore[misc]  # 
 
     def __init__(self, environ: dict[str, Any], left_out: list[str]) -> None:
         super().__init__(environ)
-        self.left_out = frozenset(name.lower() for name in left_out)
+        self.left_out = frozenset(left_out)
+
+    def _check(self, key: object) -> None:
+        # As in the environment, where both spellings are one.
+        super()._check(key.replace("_", "-") if isinstance(key, str) else key)
+
+
+class _RestoredCookies(ChecksKeys, ImmutableMultiDict[str, str]):  # type: ignore[misc]
+    """What there is instead of cookies: the names of those that did not travel."""
+
+    what = "the cookies"
+
+    def __init__(self, left_out: frozenset[str]) -> None:
+        super().__init__()
+        self.left_out = left_out
 
 
 def _capture_session(keys: Keys, codec: Codec) -> dict[str, object] | None:
@@ -259,7 +326,7 @@ class _NoSession(_RestoredSession):
         copy.known = self.known.union(keys)
         return copy
 
-    __iter__ = keys = values = items = _refuse_to_go_through
+    __iter__ = keys = values = items = copy = _refuse_to_go_through
 
     def _check(self, key: object) -> None:
         if key not in self.known:
