@@ -19,7 +19,7 @@ from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .publisher import CeleryPublisher
 from .registry import module_name
-from .request_context import config_of, flask_contexts
+from .request_context import allowed_headers, config_of, flask_contexts
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
 
@@ -43,6 +43,7 @@ class SignalTasks:
       by default it raises in debug and testing.
     - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
+    - ``SIGNAL_TASKS_HEADERS``: names of the headers that travel with a request.
 
     Args:
         app: The app to set up at once.
@@ -163,7 +164,7 @@ class FlaskHost:
         Raises:
             ConfigurationError: One is wrong.
         """
-        _ = self.raises, self.max_hops
+        _ = self.raises, self.max_hops, allowed_headers(self._app)
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
