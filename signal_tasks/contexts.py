@@ -1,12 +1,13 @@
 """What the worker restores around a handler: named contexts, captured where it was sent.
 
 Out: the contexts that a receiver asks for become encoded values of the envelope. In:
-those values become context managers, entered in the order in which they were asked for.
+those values become context managers, entered in the order in which their contexts were
+registered, whatever the order in which a receiver asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,6 +40,8 @@ class Context:
 class Contexts:
     """The contexts of one bridge, in the order in which they are restored.
 
+    Those of a framework come first, so that those of the user's find it restored.
+
     Args:
         codec: Encodes what they capture.
     """
@@ -50,6 +53,14 @@ class Contexts:
     def add(self, context: Context) -> None:
         """Let receivers ask for *context*; a later one of its name replaces it."""
         self._contexts = {**self._contexts, context.name: context}
+
+    def add_first(self, contexts: Iterable[Context]) -> None:
+        """Let receivers ask for *contexts*, which are restored in order, before others.
+
+        One that is there already stays.
+        """
+        first = {context.name: context for context in contexts}
+        self._contexts = {**first, **self._contexts}
 
     def capture(self, wanted: Wanted) -> dict[str, JSONValue]:
         """Capture and encode the contexts in *wanted*.

@@ -85,8 +85,7 @@ class SignalTasks:
         user, locale = extension_contexts()
         # The order of restoring: the request context takes the session that is there,
         # and Flask-Babel writes into g.
-        for context in (session, user, request, g, locale):
-            self.bridge.contexts.add(context)
+        self.bridge.contexts.add_first((session, user, request, g, locale))
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
         host = FlaskHost(app, self.bridge)
