@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .codec import Codec
-from .exceptions import DecodeError, EncodeError, RegistrationError
+from .exceptions import (
+    DecodeError,
+    EncodeError,
+    RegistrationError,
+    SignalTasksError,
+)
 from .typing import JSONValue, Keys, Wanted, named_items, names_in
 
 
@@ -112,11 +117,14 @@ class Contexts:
         try:
             captured = self._known_here(name).capture(keys)
         except Exception as error:
+            reason = (
+                str(error)
+                if isinstance(error, SignalTasksError)
+                else f"capturing it raised {type(error).__name__}. Is the signal sent "
+                "inside such a context? See the cause of this error."
+            )
             raise EncodeError(
-                path=_path(name),
-                type_name="unknown",
-                reason=f"capturing it raised {type(error).__name__}. Is the signal sent "
-                "inside such a context? See the cause of this error.",
+                path=_path(name), type_name="unknown", reason=reason
             ) from error
         return self._codec.encode(captured, path=_path(name))
 
