@@ -6,7 +6,12 @@ A mistake is found where it was made: while the module with the handler is impor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from inspect import (
+    isasyncgenfunction,
+    iscoroutinefunction,
+    isfunction,
+    isgeneratorfunction,
+)
 
 from blinker import Signal
 
@@ -91,3 +96,17 @@ def check_handler(handler: object) -> None:
             f"the handler at {place_of(handler)} is a generator, so calling it would run "
             "nothing of it. Let it return instead of yield."
         )
+    if _is_method_in_its_class(handler):
+        raise RegistrationError(
+            f"the handler at {place_of(handler)} is a method, decorated in its class, "
+            "where no instance is there to call it on. Decorate the method of an "
+            "instance: async_receiver(signal)(instance.method)."
+        )
+
+
+def _is_method_in_its_class(handler: object) -> bool:
+    if not isfunction(handler):
+        return False
+    _, dot, _ = handler.__qualname__.rpartition("<locals>.")[-1].rpartition(".")
+    first_names = handler.__code__.co_varnames[: handler.__code__.co_argcount][:1]
+    return bool(dot) and first_names in (("self",), ("cls",))

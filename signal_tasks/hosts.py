@@ -26,6 +26,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self._hosts: WeakSet[CeleryHost] = WeakSet()
+        self._has_told_of_strangers = False
 
     def add(self, host: CeleryHost) -> None:
         """Serve *host* too."""
@@ -63,9 +64,7 @@ class Hosts:
 
     def _explain(self, unsure: list[CeleryHost]) -> None:
         if not unsure:
-            _logger.error(
-                "event not sent: it belongs to no app that has SignalTasks. %s", _MEND
-            )
+            self._tell_of_strangers()
             return
         message = (
             f"event not sent: there are {len(unsure)} apps that have SignalTasks, and "
@@ -74,6 +73,17 @@ class Hosts:
         if any(host.raises for host in unsure):
             raise ConfigurationError(message)
         _logger.error(message)
+
+    def _tell_of_strangers(self) -> None:
+        """Log once that there are other apps; each of their requests would repeat it."""
+        if not self._has_told_of_strangers:
+            self._has_told_of_strangers = True
+            _logger.warning(
+                "event not sent: it belongs to an app that has no SignalTasks. %s Later "
+                "ones are left out without a word. Receivers of some apps only belong "
+                "to a Bridge of their own, or name their sender.",
+                _MEND,
+            )
 
 
 class PlainHost:

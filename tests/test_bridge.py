@@ -515,6 +515,12 @@ def test_report_of_the_bridge_on_itself_is_refused(
         bridge.async_receiver(lifecycle_signal)
 
 
+def test_method_in_its_class_is_refused(bridge: Bridge, signal: Signal) -> None:
+    """A method has no instance yet where its class is made, so no worker has one."""
+    with pytest.raises(RegistrationError, match="decorated in its class"):
+        bridge.async_receiver(signal)(Mailer.send)
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -286,7 +286,23 @@ def test_event_of_no_app_of_ours_is_logged(
 
     assert [broker_of(app).take() for app in apps] == [[], []]
     (record,) = caplog.records
-    assert "belongs to no app that has SignalTasks" in record.message
+    assert "belongs to an app that has no SignalTasks" in record.message
+
+
+def test_strangers_are_told_of_once(
+    signal: Signal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another app in the process does not fill the log with each of its requests."""
+    bridge = Bridge()
+    bridge.async_receiver(signal, name="note")(note_app)
+    app = new_app(bridge)
+    foreign = Flask("foreign")
+
+    signal.send(foreign)
+    signal.send(foreign)
+
+    assert len(caplog.records) == 1
+    assert broker_of(app).take() == []
 
 
 def test_event_of_an_unclear_app_raises_in_testing(signal: Signal) -> None:
