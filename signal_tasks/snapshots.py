@@ -67,7 +67,7 @@ class ResponseSnapshot(BareResponse):
 
     @classmethod
     def of(cls, response: BareResponse, *, body: bool = False) -> Self:
-        """Copy *response* without consuming it.
+        """Copy *response* without consuming it; a snapshot is its own copy.
 
         Call it in ``extract=`` to send the body too, which otherwise stays behind.
 
@@ -77,23 +77,27 @@ class ResponseSnapshot(BareResponse):
 
         Raises:
             ValueError: The body is asked for, and it is streamed.
+            NotSentError: The body of a snapshot is asked for, and it did not travel.
         """
+        if isinstance(response, cls):
+            if body:
+                response.get_data()
+            return response
         headers = [
             (name, value)
             for name, value in response.headers
             if name.lower() not in _WITHHELD_HEADERS
         ]
-        copy = cls.from_parts(
+        length = _length(response)
+        if length is not None and "Content-Length" not in response.headers:
+            headers.append(("Content-Length", str(length)))
+        return cls.from_parts(
             status=response.status,
             headers=headers,
             left_out=sorted(_WITHHELD_HEADERS & set(response.headers.keys(lower=True))),
             is_streamed=bool(getattr(response, "is_streamed", False)),
             body=_body_of(response) if body else None,
         )
-        length = _length(response)
-        if length is not None:
-            copy.content_length = length
-        return copy
 
     @classmethod
     def from_parts(
@@ -137,9 +141,20 @@ class ResponseSnapshot(BareResponse):
             )
         return self._body.decode() if as_text else self._body
 
-    def get_json(self) -> Any:
-        """Return what the body says as JSON, where it was sent."""
-        return json.loads(self.get_data())
+    def get_json(self, force: bool = False, silent: bool = False) -> Any:
+        """Return what the body says as JSON, where it was sent; None if it is no JSON."""
+        if not (force or self.is_json):
+            return None
+        try:
+            return json.loads(self.get_data())
+        except ValueError:
+            if not silent:
+                raise
+            return None
+
+    def calculate_content_length(self) -> int | None:
+        """Return the length of the body, as far as it was known without making it."""
+        return self.content_length
 
     data = property(get_data)
     json = property(get_json)
@@ -158,7 +173,7 @@ class _ResponseHeaders(ChecksHeaders, Headers):
         self, headers: list[tuple[str, str]], left_out: Collection[str]
     ) -> None:
         super().__init__(headers)
-        self.left_out = frozenset(name.lower() for name in left_out)
+        self.left_out = frozenset(left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
