@@ -204,6 +204,16 @@ class ExceptionSnapshot(Exception):  # noqa: N818  # it stands for any exception
         self.traceback_text = traceback_text
         """The traceback as Python prints it, with those of its causes."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Celery pickles what a handler raises, on its way to another process.
+        return _decode_exception, (_encode_exception(self),)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"an ExceptionSnapshot has no {name}: only the type, message and traceback of "
+            "an exception travel. Register its class with register_type()."
+        )
+
     def __repr__(self) -> str:
         return f"<ExceptionSnapshot of {self.type_name}>"
 
@@ -253,9 +263,16 @@ def _encode_exception(error: BaseException) -> dict[str, str]:
         }
     return {
         "type_name": f"{type(error).__module__}.{type(error).__qualname__}",
-        "message": str(error),
+        "message": _message_of(error),
         "traceback_text": traceback_text_of(error),
     }
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001  # it may be anything, in the user's code
+        return f"<its __str__ raised {type(failure).__name__}>"
 
 
 def _decode_exception(parts: Mapping[str, str]) -> ExceptionSnapshot:
@@ -265,7 +282,7 @@ def _decode_exception(parts: Mapping[str, str]) -> ExceptionSnapshot:
 def _encode_portion(portion: Portion) -> dict[str, object]:
     return {
         "sent": dict(portion),
-        "left_out": sorted(portion.left_out),
+        "left_out": sorted(portion.left_out, key=str),
         "what": portion.what,
     }
 
