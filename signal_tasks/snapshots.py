@@ -299,7 +299,8 @@ def portioned_context(
     codec: Codec, kwargs: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return *kwargs* of Flask's template signals with the part of the context that travels."""
-    context = named_items(kwargs.get("context"))
+    given = kwargs.get("context")
+    context = given if isinstance(given, Portion) else named_items(given)
     if context is None:
         return kwargs
     portion = portion_of(context, None, codec)
