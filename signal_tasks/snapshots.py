@@ -203,6 +203,8 @@ class ExceptionSnapshot(Exception):  # noqa: N818  # it stands for any exception
         self.message = message
         self.traceback_text = traceback_text
         """The traceback as Python prints it, with those of its causes."""
+        # Whoever prints the exception, as a handler that logs it does, prints this too.
+        self.add_note(f"As it was raised:\n{traceback_text}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Celery pickles what a handler raises, on its way to another process.
