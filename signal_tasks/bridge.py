@@ -12,6 +12,7 @@ from celery import Celery
 from .codec import Codec
 from .consumer import Consumer
 from .contexts import Context, Contexts, wanted_contexts
+from .dead_letters import DeadLetterOffice
 from .declaration import check_choice, check_handler, check_policies, check_signals
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal
@@ -48,6 +49,7 @@ class Bridge:
         on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
         publish_timeout_seconds: How long the broker may take to connect or answer.
         max_hops: How many handlers may stand between the first signal and an event.
+        dead_letters: Keeps what no worker runs, such as ``store.StoredDeadLetters``.
 
     .. versionadded:: 0.1
     """
@@ -61,6 +63,7 @@ class Bridge:
         on_error: OnError = "log",
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
         max_hops: int = MAX_HOPS,
+        dead_letters: DeadLetterOffice | None = None,
     ) -> None:
         self.codec = Codec()
         """Which types travel, and how."""
@@ -86,6 +89,7 @@ class Bridge:
                 publisher=self.publisher(celery_app, publish_timeout_seconds),
                 raises=on_error == "raise",
                 max_hops=max_hops,
+                dead_letters=dead_letters,
             )
             self.attach(self._own_host)
 

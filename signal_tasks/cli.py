@@ -10,6 +10,7 @@ import click
 from flask.cli import AppGroup, ScriptInfo, pass_script_info
 
 from .cli_inspection import explain, list_signals
+from .cli_store import dead, store
 from .dev.console import Console, wants_colour
 from .dev.stack import StackSettings
 from .dev.supervisor import Supervisor
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 group = AppGroup("signal-tasks", help="Signal handlers that run in Celery workers.")
 group.add_command(list_signals)
 group.add_command(explain)
+group.add_command(store)
+group.add_command(dead)
 
 _EMBEDDED = "embedded"
 _FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -35,7 +35,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_script_info
 def list_signals(info: ScriptInfo, *, as_json: bool) -> None:
     """List the signals that have async receivers, and those."""
-    with _looking_at(info) as host:
+    with looking_at(info) as host:
         facts = signals_of(host.bridge, host.celery_app)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in facts], indent=2))
@@ -75,7 +75,7 @@ def explain(
 
     Signals of Flask itself get sample arguments where you give none.
     """
-    with _looking_at(info) as host:
+    with looking_at(info) as host:
         kwargs = _samples(host.application, signal) | dict(map(_pair, pairs))
         envelopes, failures = _rehearse(host, signal, sender, kwargs, path)
         if as_json:
@@ -87,7 +87,7 @@ def explain(
 
 
 @contextmanager
-def _looking_at(info: ScriptInfo) -> Generator[FlaskHost]:
+def looking_at(info: ScriptInfo) -> Generator[FlaskHost]:
     """Enter the app's context, which here is nobody's event."""
     app = info.load_app()
     host = app.extensions.get("signal_tasks")

@@ -13,11 +13,13 @@ import logging
 from collections.abc import Awaitable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
 from .codec import Codec
 from .contexts import Contexts
+from .dead_letters import DeadLetter, DeadLetterOffice, bury
 from .envelope import Envelope
 from .event import Event, handling, quiet
 from .exceptions import (
@@ -67,6 +69,7 @@ class Consumer:
         receiver: str,
         attempt: int,
         headers: Mapping[str, object],
+        office: DeadLetterOffice | None = None,
     ) -> object:
         """Run the handler that the envelope in *text* is for.
 
@@ -76,12 +79,14 @@ class Consumer:
             receiver: The name under which the message came, which nobody signed.
             attempt: 1 the first time.
             headers: The message's headers.
+            office: Keeps the envelope if it is refused.
 
         Raises:
             RefusedError: The envelope cannot be run here. That is logged and reported.
             Exception: Whatever the handler raises.
         """
         # The handler runs inside this too, but under `handling`, which lifts it.
+        envelope: Envelope | None = None
         with quiet():
             try:
                 envelope = host.seal.open(text)
@@ -90,6 +95,10 @@ class Consumer:
                     return self._run(host, known, envelope, attempt, headers)
             except RefusedError as error:
                 refuse(host.application, receiver, error)
+                bury(
+                    office,
+                    dead_letter(text, envelope, receiver, error, attempts=attempt - 1),
+                )
                 raise
 
     def _named(self, envelope: Envelope, receiver: str) -> Receiver:
@@ -153,6 +162,27 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
         envelope_refused,
         application,
         EnvelopeRefused(receiver=receiver, error=error),
+    )
+
+
+def dead_letter(
+    text: object,
+    envelope: Envelope | None,
+    receiver: str,
+    error: BaseException,
+    *,
+    attempts: int,
+) -> DeadLetter:
+    """Describe what died, with as much as is known of its *envelope*."""
+    return DeadLetter(
+        receiver=receiver,
+        signal=envelope.signal if envelope else None,
+        event_id=envelope.id if envelope else None,
+        reason=type(error).__name__,
+        error=str(error),
+        attempts=attempts,
+        text=text if isinstance(text, str) else repr(text),
+        died_at=datetime.now(UTC),
     )
 
 

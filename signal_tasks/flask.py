@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from functools import partial
 from math import inf, nan
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from flask import Flask, current_app, has_app_context
@@ -15,6 +16,7 @@ from werkzeug.local import LocalProxy
 
 from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
 from .envelope import Seal
+from .event import quiet
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .publisher import CeleryPublisher
@@ -22,6 +24,9 @@ from .registry import module_name
 from .request_context import allowed_headers, config_of, flask_contexts
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
+
+if TYPE_CHECKING:
+    from .store import Store, StoredDeadLetters
 
 _logger = logging.getLogger(__name__)
 
@@ -101,6 +106,7 @@ class FlaskHost:
         self._app = app
         self._bridge = bridge
         self._publishing = self.celery_app, self._new_publisher()
+        self._store: Store | None = None
         self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
 
     @property
@@ -138,6 +144,23 @@ class FlaskHost:
             publisher = self._new_publisher()
             self._publishing = self.celery_app, publisher
         return publisher
+
+    @property
+    def store(self) -> Store:
+        """The database for what the bridge keeps."""
+        if self._store is None:
+            # Imported on first use, for SQLAlchemy costs a start more than all the rest.
+            from .store import Store  # noqa: PLC0415
+
+            self._store = Store(_store_url(self._app))
+        return self._store
+
+    @property
+    def dead_letters(self) -> StoredDeadLetters:
+        """The dead letters of the store."""
+        from .store import StoredDeadLetters  # noqa: PLC0415  # as above
+
+        return StoredDeadLetters(self.store)
 
     @property
     def raises(self) -> bool:
@@ -233,6 +256,19 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
         f"{setting} is something else than a number of at least {least}. Set it to one, "
         f"or leave it out for {default}."
     )
+
+
+def _store_url(app: Flask) -> str:
+    """Return where the store is: as configured, the app's database, or a file."""
+    url = config_of(app).get("SIGNAL_TASKS_STORE_URL")
+    if url is not None:
+        return str(url)
+    extension: Any = app.extensions.get("sqlalchemy")
+    if extension is not None:
+        with quiet(), app.app_context():
+            return str(extension.engine.url.render_as_string(hide_password=False))
+    Path(app.instance_path).mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{app.instance_path}/signal_tasks.sqlite3"
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:

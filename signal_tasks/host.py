@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from .dead_letters import DeadLetterOffice
 from .envelope import Envelope, Seal
 
 
@@ -43,6 +44,11 @@ class Host(Protocol):
     @property
     def max_hops(self) -> int:
         """How many hops from the first signal an event may be."""
+        ...
+
+    @property
+    def dead_letters(self) -> DeadLetterOffice | None:
+        """Where what nobody runs is kept; None where there is no store."""
         ...
 
     def claims(self, sender: object) -> bool | None:

@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from celery import Celery
 
+from .dead_letters import DeadLetterOffice
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .publisher import CeleryPublisher
@@ -97,7 +98,9 @@ class PlainHost:
         publisher: CeleryPublisher,
         raises: bool,
         max_hops: int,
+        dead_letters: DeadLetterOffice | None,
     ) -> None:
+        self.dead_letters = dead_letters
         self.celery_app = celery_app
         self.application = celery_app
         self.seal = seal

@@ -15,7 +15,8 @@ from celery import Celery, Task
 from celery.result import AsyncResult
 from celery.signals import import_modules, task_unknown
 
-from .consumer import Consumer, refuse
+from .consumer import Consumer, dead_letter, refuse
+from .dead_letters import bury
 from .envelope import EVENT_HEADER
 from .event import quiet
 from .exceptions import (
@@ -90,6 +91,8 @@ class CeleryHost(Host, Protocol):
 class ReceiverTask(BaseTask):
     """Mixed into the Celery app's own task class for each receiver's task."""
 
+    serves: tuple[CeleryHost, Receiver]
+
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run the task; what its class does around that sends no events.
 
@@ -97,6 +100,24 @@ class ReceiverTask(BaseTask):
         """
         with quiet():
             return super().__call__(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
+
+    def on_failure(
+        self,
+        exc: Exception,
+        task_id: str,  # noqa: ARG002
+        args: Any,
+        kwargs: Any,  # noqa: ARG002
+        einfo: Any,  # noqa: ARG002
+    ) -> None:
+        """Keep what has failed for the last time; a refusal has been kept already."""
+        if isinstance(exc, RefusedError) or self.request.is_eager:
+            return
+        host, receiver = self.serves
+        text = args[0] if args else None
+        envelope = host.seal.open(text)
+        attempts = self.request.retries + 1
+        letter = dead_letter(text, envelope, receiver.name, exc, attempts=attempts)
+        bury(host.dead_letters, letter)
 
     def apply_async(self, *args: Any, **options: Any) -> AsyncResult[Any]:
         """Publish it, also again for a retry, showing nobody what it carries."""
@@ -182,6 +203,7 @@ class ReceiverTasks:
                 receiver=receiver.name,
                 attempt=task.request.retries + 1,
                 headers=task.request.headers or {},
+                office=None if task.request.is_eager else host.dead_letters,
             )
 
         # Celery writes code with this name in it, and "<lambda>" would end that.
@@ -204,6 +226,27 @@ class ReceiverTasks:
                     self._registry.get(name)
                 except UnknownReceiverError as error:
                     refuse(host.application, name, error)
+                    _bury_unknown(host, name, _argument_of(message), error)
+
+
+def _bury_unknown(
+    host: CeleryHost, name: str, text: object, error: UnknownReceiverError
+) -> None:
+    """Keep a message for a receiver that another worker may know, or a later one."""
+    try:
+        envelope = host.seal.open(text)
+    except RefusedError:
+        envelope = None
+    bury(host.dead_letters, dead_letter(text, envelope, name, error, attempts=0))
+
+
+def _argument_of(message: Any) -> object:
+    """Return the first argument of a task message, as Celery's protocol has it."""
+    try:
+        args, *_ = message.payload
+        return args[0]
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 def queue_of(celery_app: Celery, receiver: Receiver) -> str:
