@@ -19,6 +19,7 @@ from .exceptions import (
     SignalTasksError,
     SignatureError,
     StillMissingError,
+    StoreError,
     UnknownReceiverError,
     UnsupportedVersionError,
 )
@@ -26,6 +27,7 @@ from .flask import SignalTasks
 from .references import Tombstone
 from .request_context import RestoredContextWarning
 from .signals import (
+    dead_letter_kept,
     dispatch_failed,
     envelope_refused,
     event_discarded,
@@ -57,6 +59,7 @@ __all__ = [
     "SignalTasksError",
     "SignatureError",
     "StillMissingError",
+    "StoreError",
     "TemplateSnapshot",
     "Tombstone",
     "UnknownReceiverError",
@@ -64,6 +67,7 @@ __all__ = [
     "async_receiver",
     "context",
     "current_event",
+    "dead_letter_kept",
     "dispatch_failed",
     "envelope_refused",
     "event_discarded",

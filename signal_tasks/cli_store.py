@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import ScriptInfo, pass_script_info
@@ -15,43 +16,69 @@ from flask.cli import ScriptInfo, pass_script_info
 from .cli_inspection import looking_at
 from .dead_letters import DeadLetter, DeadLetterFilter
 from .envelope import Envelope
-from .exceptions import PublishError, UnknownReceiverError
+from .exceptions import (
+    ConfigurationError,
+    PublishError,
+    StoreError,
+    UnknownReceiverError,
+)
 from .flask import FlaskHost
-from .store import StoredLetter
+
+if TYPE_CHECKING:
+    # It imports SQLAlchemy, and every `flask` command imports this module.
+    from .store import StoredLetter
 
 store = click.Group("store", help="The database for what the bridge keeps.")
 dead = click.Group("dead", help="Dead letters: what no worker runs until replayed.")
+
+_NUMBER = click.IntRange(1, 2**31 - 1)
+_HOURS = click.FloatRange(0, 1_000_000)
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_all = click.option("--all", "is_all", is_flag=True, help="All there are.")
 
 
 @store.command("create")
 @pass_script_info
 def create(info: ScriptInfo) -> None:
     """Make the store's tables, where they are not there yet."""
-    with looking_at(info) as host:
+    with _keeping(info) as host:
         host.store.create()
         click.echo(f"The tables are in {host.store.address}.")
+
+
+@contextmanager
+def _keeping(info: ScriptInfo) -> Generator[FlaskHost]:
+    """Enter the app's context; what is wrong with its store is said in one line."""
+    with looking_at(info) as host:
+        try:
+            yield host
+        except (StoreError, ConfigurationError) as error:
+            raise click.ClickException(str(error)) from error
 
 
 def _filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Give *command* the options that say which dead letters are meant."""
 
-    @click.argument("ids", nargs=-1, type=int, metavar="[NUMBER]...")
-    @click.option("--receiver", help="Those for this receiver.")
-    @click.option("--signal", help="Those of this signal.")
+    @click.argument("ids", nargs=-1, type=_NUMBER, metavar="[NUMBER]...")
+    @click.option("--receiver", metavar="NAME", help="Those for this receiver.")
+    @click.option("--signal", metavar="NAME", help="Those of this signal.")
     @click.option(
-        "--error", "reason", help="Those with this error, such as ValueError."
+        *("--error", "reason"),
+        metavar="CLASS",
+        help="Those with this error, such as ValueError.",
     )
-    @click.option("--older", type=float, metavar="HOURS", help="Those this old.")
+    @click.option(
+        "--older", type=_HOURS, metavar="HOURS", help="Those that died so long ago."
+    )
     @wraps(command)
-    def run(**options: Any) -> None:
-        older = options.pop("older")
-        before = None if older is None else datetime.now(UTC) - timedelta(hours=older)
+    def run(*, older: float | None, **options: Any) -> None:
         names = ("ids", "receiver", "signal", "reason")
         wanted = DeadLetterFilter(
-            **{name: options.pop(name) for name in names}, died_before=before
+            **{name: options.pop(name) for name in names}, died_before=_before(older)
         )
         info = click.get_current_context().ensure_object(ScriptInfo)
-        with looking_at(info) as host:
+        with _keeping(info) as host:
             command(host, wanted, **options)
 
     return run
@@ -59,59 +86,84 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
 
 @dead.command("list")
 @_filtered
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_as_json
 def list_letters(host: FlaskHost, wanted: DeadLetterFilter, *, as_json: bool) -> None:
-    """List dead letters, the oldest first."""
+    """List dead letters, the oldest first, without what was sent."""
     letters = host.dead_letters.find(wanted)
     if as_json:
         click.echo(json.dumps([_facts(stored) for stored in letters], indent=2))
-        return
-    for stored in letters:
-        letter = stored.letter
-        at = letter.died_at.isoformat(sep=" ", timespec="seconds")
-        click.echo(
-            f"{stored.id:6}  {at}  {letter.reason:24}  {letter.receiver}  "
-            f"({letter.signal or 'unreadable'}, {letter.attempts} attempts)"
-        )
-    if not letters:
+    elif letters:
+        heads = ("number", "died (UTC)", "error", "attempts", "signal", "receiver")
+        _print_table([heads, *map(_row, letters)])
+    else:
         click.echo("There are no such dead letters.")
 
 
 @dead.command("show")
-@click.argument("number", type=int)
+@click.argument("number", type=_NUMBER)
+@_as_json
 @pass_script_info
-def show_letter(info: ScriptInfo, number: int) -> None:
+def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
     """Show one dead letter whole, with what was sent."""
-    with looking_at(info) as host:
+    with _keeping(info) as host:
         letters = host.dead_letters.find(DeadLetterFilter(ids=[number]))
-        if not letters:
-            raise click.ClickException(f"there is no dead letter {number}.")
-        (stored,) = letters
-        for name, fact in _facts(stored).items():
-            click.echo(f"{name:9} {fact}")
-        click.echo(f"envelope  {stored.letter.text}")
+    if not letters:
+        raise click.ClickException(f"there is no dead letter {number}.")
+    (stored,) = letters
+    letter = stored.letter
+    facts = {**_facts(stored), "error": letter.error, "text": letter.text}
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, fact in facts.items():
+        click.echo(f"{name:9} {'' if fact is None else _printable(str(fact))}".rstrip())
 
 
 @dead.command("replay")
 @_filtered
-@click.option("--all", "is_all", is_flag=True, help="All there are.")
+@_all
 def replay(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
-    """Publish dead letters again; those that have left are forgotten."""
+    """Publish dead letters again; those that have left are forgotten.
+
+    Letters for receivers that this app does not have stay where they are.
+    """
     _check_is_meant(wanted, is_all=is_all)
-    try:
-        count = host.dead_letters.replay(wanted, partial(_publish, host))
-    except (PublishError, UnknownReceiverError) as error:
-        raise click.ClickException(str(error)) from error
+    count = 0
+    unknown: list[str] = []
+    for number in host.dead_letters.numbers(wanted):
+        try:
+            count += host.dead_letters.replay(number, partial(_publish, host))
+        except UnknownReceiverError as error:
+            unknown.append(_printable(str(error.receiver)))
+        except PublishError as error:
+            raise click.ClickException(
+                f"{count} published again, the others stay: {error}"
+            ) from error
     click.echo(f"{count} published again.")
+    if unknown:
+        raise click.ClickException(
+            f"{len(unknown)} stay, for this app has no receiver "
+            f"{', '.join(sorted(set(unknown)))}. Replay them with the code that declares "
+            "it, or purge them."
+        )
 
 
 @dead.command("purge")
 @_filtered
-@click.option("--all", "is_all", is_flag=True, help="All there are.")
+@_all
 def purge(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
-    """Forget dead letters."""
+    """Forget dead letters, for good."""
     _check_is_meant(wanted, is_all=is_all)
     click.echo(f"{host.dead_letters.purge(wanted)} forgotten.")
+
+
+def _before(hours: float | None) -> datetime | None:
+    if hours is None:
+        return None
+    try:
+        return datetime.now(UTC) - timedelta(hours=hours)
+    except ValueError as error:
+        raise click.BadParameter("it is no number.", param_hint="--older") from error
 
 
 def _check_is_meant(wanted: DeadLetterFilter, *, is_all: bool) -> None:
@@ -120,6 +172,7 @@ def _check_is_meant(wanted: DeadLetterFilter, *, is_all: bool) -> None:
 
 
 def _publish(host: FlaskHost, letter: DeadLetter) -> None:
+    """Publish the text as it came: this version may be unable to read it."""
     envelope = Envelope(
         id=letter.event_id or "unknown",
         signal=letter.signal or "unknown",
@@ -132,6 +185,34 @@ def _publish(host: FlaskHost, letter: DeadLetter) -> None:
 
 
 def _facts(stored: StoredLetter) -> dict[str, object]:
+    """Return what may be shown to anybody; an error's text may quote what was sent."""
     facts = asdict(stored.letter)
-    del facts["text"]
+    del facts["error"], facts["text"]
     return {"id": stored.id, **facts, "died_at": stored.letter.died_at.isoformat()}
+
+
+def _row(stored: StoredLetter) -> Sequence[str]:
+    letter = stored.letter
+    return (
+        str(stored.id),
+        f"{letter.died_at:%Y-%m-%d %H:%M:%S}",
+        _printable(letter.reason),
+        str(letter.attempts),
+        _printable(letter.signal or "(unreadable)"),
+        _printable(letter.receiver),
+    )
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = map(str.ljust, row, widths)
+        click.echo("  ".join(cells).rstrip())
+
+
+def _printable(text: str) -> str:
+    """Write out what would move the terminal's cursor; anybody may have sent it."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode()
+        for one in text
+    )

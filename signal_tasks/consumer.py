@@ -12,14 +12,12 @@ import inspect
 import logging
 from collections.abc import Awaitable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import Any
 
 from .codec import Codec
 from .contexts import Contexts
-from .dead_letters import DeadLetter, DeadLetterOffice, bury
 from .envelope import Envelope
 from .event import Event, handling, quiet
 from .exceptions import (
@@ -69,7 +67,6 @@ class Consumer:
         receiver: str,
         attempt: int,
         headers: Mapping[str, object],
-        office: DeadLetterOffice | None = None,
     ) -> object:
         """Run the handler that the envelope in *text* is for.
 
@@ -79,27 +76,34 @@ class Consumer:
             receiver: The name under which the message came, which nobody signed.
             attempt: 1 the first time.
             headers: The message's headers.
-            office: Keeps the envelope if it is refused.
 
         Raises:
             RefusedError: The envelope cannot be run here. That is logged and reported.
             Exception: Whatever the handler raises.
         """
         # The handler runs inside this too, but under `handling`, which lifts it.
-        envelope: Envelope | None = None
-        with quiet():
-            try:
+        with quiet(), ExitStack() as surroundings:
+            with _refusing(host, receiver):
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
-                with host.context(), self._contexts.restored(envelope.context):
-                    return self._run(host, known, envelope, attempt, headers)
-            except RefusedError as error:
-                refuse(host.application, receiver, error)
-                bury(
-                    office,
-                    dead_letter(text, envelope, receiver, error, attempts=attempt - 1),
-                )
-                raise
+                surroundings.enter_context(host.context())
+                surroundings.enter_context(self._contexts.restored(envelope.context))
+                arguments = self._arguments(host, known, envelope)
+            if arguments is None:
+                return None
+            event = Event(
+                id=envelope.id,
+                signal=envelope.signal,
+                receiver=envelope.receiver,
+                sent_at=envelope.sent_at,
+                attempt=attempt,
+                trail=envelope.trail,
+                headers=headers,
+            )
+            sender, kwargs = arguments
+            with handling(event), _reporting(host, event):
+                result = known.handler(sender, **kwargs)
+                return _awaited(result) if inspect.isawaitable(result) else result
 
     def _named(self, envelope: Envelope, receiver: str) -> Receiver:
         if envelope.receiver != receiver:
@@ -110,32 +114,17 @@ class Consumer:
             )
         return self._registry.get(receiver)
 
-    def _run(
-        self,
-        host: Host,
-        receiver: Receiver,
-        envelope: Envelope,
-        attempt: int,
-        headers: Mapping[str, object],
-    ) -> object:
+    def _arguments(
+        self, host: Host, receiver: Receiver, envelope: Envelope
+    ) -> tuple[object, dict[str, object]] | None:
+        """Return the handler's sender and kwargs; None where it is not to run."""
         with looking_up(receiver.missing) as lookup:
             sender, kwargs = self._decoded(envelope)
         if lookup.misses:
             _miss(host, envelope, lookup)
             return None
         _check_fit(receiver, sender, kwargs)
-        event = Event(
-            id=envelope.id,
-            signal=envelope.signal,
-            receiver=envelope.receiver,
-            sent_at=envelope.sent_at,
-            attempt=attempt,
-            trail=envelope.trail,
-            headers=headers,
-        )
-        with handling(event), _reporting(host, event):
-            result = receiver.handler(sender, **kwargs)
-            return _awaited(result) if inspect.isawaitable(result) else result
+        return sender, kwargs
 
     def _decoded(self, envelope: Envelope) -> tuple[object, dict[str, object]]:
         try:
@@ -151,6 +140,7 @@ class Consumer:
 
 def refuse(application: object, receiver: str, error: RefusedError) -> None:
     """Log and report an envelope that nobody here will run."""
+    error.is_verdict = True
     error.receiver = error.receiver or receiver
     _logger.error(
         "envelope for %s refused: %s",
@@ -165,25 +155,14 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
     )
 
 
-def dead_letter(
-    text: object,
-    envelope: Envelope | None,
-    receiver: str,
-    error: BaseException,
-    *,
-    attempts: int,
-) -> DeadLetter:
-    """Describe what died, with as much as is known of its *envelope*."""
-    return DeadLetter(
-        receiver=receiver,
-        signal=envelope.signal if envelope else None,
-        event_id=envelope.id if envelope else None,
-        reason=type(error).__name__,
-        error=str(error),
-        attempts=attempts,
-        text=text if isinstance(text, str) else repr(text),
-        died_at=datetime.now(UTC),
-    )
+@contextmanager
+def _refusing(host: Host, receiver: str) -> Generator[None]:
+    """Make what is raised inside the verdict on an envelope, before its handler begins."""
+    try:
+        yield
+    except RefusedError as error:
+        refuse(host.application, receiver, error)
+        raise
 
 
 @contextmanager

@@ -1,18 +1,15 @@
 """Envelopes that will not be tried again until somebody replays them.
 
-In: what a worker refuses, and what has failed for the last time. They are kept with all
-that is needed to run them later, for a message is never acknowledged into nowhere.
+They are kept with all that is needed to run them later, for a message is never
+acknowledged into nowhere.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +31,10 @@ class DeadLetter:
     """Name of the error's class."""
 
     error: str = field(repr=False)
-    """What the error says."""
+    """What the error says; a handler's own may quote what was sent."""
 
     attempts: int
-    """How often the handler was called."""
+    """How many attempts have failed; to refuse an envelope is none."""
 
     text: str = field(repr=False)
     """The envelope as it came."""
@@ -63,19 +60,3 @@ class DeadLetterOffice(Protocol):
     def keep(self, letter: DeadLetter) -> None:
         """Keep *letter*, or raise."""
         ...
-
-
-def bury(office: DeadLetterOffice | None, letter: DeadLetter) -> None:
-    """Keep *letter*, surviving a store that cannot: then the log is all there is."""
-    if office is None:
-        return
-    try:
-        office.keep(letter)
-    except Exception:
-        _logger.exception(
-            "dead letter for %s not kept, so event %s is lost. Look at the traceback for "
-            "what is wrong with the store; `flask signal-tasks store create` makes its "
-            "tables.",
-            letter.receiver,
-            letter.event_id,
-        )

@@ -18,6 +18,7 @@
     |   +-- ArgumentsError (TypeError)
     |   +-- MissingReferenceError (LookupError)
     +-- StillMissingError (LookupError)      not in the database yet; tried again
+    +-- StoreError                           the store's database did not do it
     +-- NotSentError (LookupError)           a handler asks for what did not travel
     +-- ReadOnlySessionError (TypeError)     a handler writes to a restored session
 
@@ -128,6 +129,9 @@ class RefusedError(SignalTasksError):
         super().__init__(message)
         self.receiver = receiver
 
+    is_verdict: bool = False
+    """Whether a worker has refused an envelope with it; a handler may raise one too."""
+
 
 class MalformedEnvelopeError(RefusedError, ValueError):
     """The message is no envelope of ours, or it is cut off or altered."""
@@ -200,6 +204,10 @@ class MissingReferenceError(RefusedError, LookupError):
 
 class StillMissingError(SignalTasksError, LookupError):
     """Something that the event refers to is not in the database yet; try again."""
+
+
+class StoreError(SignalTasksError):
+    """The store's database cannot be reached, or did not do what it was asked."""
 
 
 class NotSentError(SignalTasksError, LookupError):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from math import inf, nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -26,6 +26,8 @@ from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
+
     from .store import Store, StoredDeadLetters
 
 _logger = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class SignalTasks:
     - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
     - ``SIGNAL_TASKS_HEADERS``: names of the headers that travel with a request.
+    - ``SIGNAL_TASKS_STORE_URL``: the database for dead letters, as SQLAlchemy writes
+      it; by default that of Flask-SQLAlchemy, else a SQLite file in the instance folder.
 
     Args:
         app: The app to set up at once.
@@ -152,7 +156,9 @@ class FlaskHost:
             # Imported on first use, for SQLAlchemy costs a start more than all the rest.
             from .store import Store  # noqa: PLC0415
 
-            self._store = Store(_store_url(self._app))
+            url, connect_args = self._store_place()
+            folder = self._app.instance_path
+            self._store = Store(url, folder=folder, connect_args=connect_args)
         return self._store
 
     @property
@@ -187,6 +193,8 @@ class FlaskHost:
             ConfigurationError: One is wrong.
         """
         _ = self.raises, self.max_hops, allowed_headers(self._app)
+        if config_of(self._app).get("SIGNAL_TASKS_STORE_URL") is not None:
+            _ = self.store
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -201,6 +209,20 @@ class FlaskHost:
     def context(self) -> AppContext:
         """Return a new context of the app."""
         return self._app.app_context()
+
+    def _store_place(self) -> tuple[str | URL, Mapping[str, object]]:
+        """Return where the store is: as configured, the app's database, or a file."""
+        from .store import is_in_memory  # noqa: PLC0415  # as above
+
+        config = config_of(self._app)
+        configured: str | URL | None = config.get("SIGNAL_TASKS_STORE_URL")
+        if configured is not None:
+            return configured, {}
+        url = _database_url(self._app)
+        if url is None or is_in_memory(url):
+            return "sqlite:///signal_tasks.sqlite3", {}
+        options: Mapping[str, Any] = config.get("SQLALCHEMY_ENGINE_OPTIONS", {})
+        return url, options.get("connect_args", {})
 
     def _new_seal(self, keys: tuple[str | bytes, ...]) -> Seal:
         if not keys:
@@ -258,17 +280,15 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
     )
 
 
-def _store_url(app: Flask) -> str:
-    """Return where the store is: as configured, the app's database, or a file."""
-    url = config_of(app).get("SIGNAL_TASKS_STORE_URL")
-    if url is not None:
-        return str(url)
+def _database_url(app: Flask) -> URL | None:
+    """Return the URL of the database of Flask-SQLAlchemy, or of its -Lite."""
     extension: Any = app.extensions.get("sqlalchemy")
-    if extension is not None:
-        with quiet(), app.app_context():
-            return str(extension.engine.url.render_as_string(hide_password=False))
-    Path(app.instance_path).mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{app.instance_path}/signal_tasks.sqlite3"
+    if extension is None:
+        return None
+    with quiet(), app.app_context():
+        engines: Mapping[str | None, Engine] = extension.engines
+        engine = engines.get(None) or engines.get("default")
+    return None if engine is None else engine.url
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:

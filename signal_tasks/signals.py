@@ -35,6 +35,10 @@ event_discarded = _namespace.signal(
     "event-discarded",
     doc="A worker dropped an event, as its receiver wants where something is gone.",
 )
+dead_letter_kept = _namespace.signal(
+    "dead-letter-kept",
+    doc="A worker kept as a dead letter what it will not try again.",
+)
 
 LIFECYCLE_SIGNALS = (
     event_published,
@@ -42,6 +46,7 @@ LIFECYCLE_SIGNALS = (
     handler_finished,
     envelope_refused,
     event_discarded,
+    dead_letter_kept,
 )
 """All of them."""
 
@@ -109,8 +114,30 @@ class EventDiscarded:
     error: RefusedError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterKept:
+    """Details of :data:`dead_letter_kept`.
+
+    .. versionadded:: 0.1
+    """
+
+    event_id: str | None
+    """None where the envelope could not be read."""
+    signal: str | None
+    receiver: str
+    attempts: int
+    """How many attempts have failed; to refuse an envelope is none."""
+    error: BaseException
+    """What the handler raised last, or why the envelope was refused."""
+
+
 Details: TypeAlias = (
-    EventPublished | DispatchFailed | HandlerFinished | EnvelopeRefused | EventDiscarded
+    EventPublished
+    | DispatchFailed
+    | HandlerFinished
+    | EnvelopeRefused
+    | EventDiscarded
+    | DeadLetterKept
 )
 
 

@@ -7,16 +7,18 @@ consumer.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from celery import Celery, Task
+from celery.exceptions import Ignore, Reject, Retry
 from celery.result import AsyncResult
 from celery.signals import import_modules, task_unknown
+from kombu.exceptions import KombuError
 
-from .consumer import Consumer, dead_letter, refuse
-from .dead_letters import bury
+from .burial import bury
+from .consumer import Consumer, refuse
 from .envelope import EVENT_HEADER
 from .event import quiet
 from .exceptions import (
@@ -94,30 +96,46 @@ class ReceiverTask(BaseTask):
     serves: tuple[CeleryHost, Receiver]
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run the task; what its class does around that sends no events.
+        """Run the task, and keep what has failed for the last time.
 
-        The class that Flask's documentation gives to Celery pushes an app context.
+        What its class does around that sends no events; the one that Flask's
+        documentation gives to Celery pushes an app context.
         """
         with quiet():
-            return super().__call__(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
+            try:
+                return super().__call__(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
+            except (Ignore, Reject, Retry):
+                raise
+            # Not in on_failure(), which Celery leaves out when the result backend
+            # fails, and which gets a stand-in for an error that cannot be pickled.
+            except Exception as error:
+                self._bury(args, kwargs, error)
+                raise
 
-    def on_failure(
-        self,
-        exc: Exception,
-        task_id: str,  # noqa: ARG002
-        args: Any,
-        kwargs: Any,  # noqa: ARG002
-        einfo: Any,  # noqa: ARG002
+    def retry(self, *args: Any, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # theirs names 28
+        """Publish it again; where the broker does not take it, this was the last time."""
+        try:
+            return super().retry(*args, **options)  # pyright: ignore[reportUnknownVariableType]
+        except Reject as reject:
+            error = options.get("exc") or reject
+            self._bury(self.request.args or (), self.request.kwargs or {}, error)
+            raise
+
+    def _bury(
+        self, args: Sequence[object], kwargs: Mapping[str, object], error: Exception
     ) -> None:
-        """Keep what has failed for the last time; a refusal has been kept already."""
-        if isinstance(exc, RefusedError) or self.request.is_eager:
+        """Keep the message as a dead letter, if it is one and nobody's call."""
+        if self.request.is_eager or self.request.called_directly:
             return
         host, receiver = self.serves
-        text = args[0] if args else None
-        envelope = host.seal.open(text)
-        attempts = self.request.retries + 1
-        letter = dead_letter(text, envelope, receiver.name, exc, attempts=attempts)
-        bury(host.dead_letters, letter)
+        is_refused = isinstance(error, RefusedError) and error.is_verdict
+        bury(
+            host,
+            receiver=receiver.name,
+            text=_text_of(args, kwargs),
+            error=error,
+            attempts=self.request.retries + (0 if is_refused else 1),
+        )
 
     def apply_async(self, *args: Any, **options: Any) -> AsyncResult[Any]:
         """Publish it, also again for a retry, showing nobody what it carries."""
@@ -203,7 +221,6 @@ class ReceiverTasks:
                 receiver=receiver.name,
                 attempt=task.request.retries + 1,
                 headers=task.request.headers or {},
-                office=None if task.request.is_eager else host.dead_letters,
             )
 
         # Celery writes code with this name in it, and "<lambda>" would end that.
@@ -226,27 +243,31 @@ class ReceiverTasks:
                     self._registry.get(name)
                 except UnknownReceiverError as error:
                     refuse(host.application, name, error)
-                    _bury_unknown(host, name, _argument_of(message), error)
+                    bury(
+                        host,
+                        receiver=name,
+                        text=_text_in(message),
+                        error=error,
+                        attempts=message.headers.get("retries") or 0,
+                    )
 
 
-def _bury_unknown(
-    host: CeleryHost, name: str, text: object, error: UnknownReceiverError
-) -> None:
-    """Keep a message for a receiver that another worker may know, or a later one."""
+def _text_in(message: Any) -> str:
+    """Return the envelope in a task message; where there is none, all that is there."""
     try:
-        envelope = host.seal.open(text)
-    except RefusedError:
-        envelope = None
-    bury(host.dead_letters, dead_letter(text, envelope, name, error, attempts=0))
+        args, kwargs, *_ = message.payload
+    except (KombuError, ValueError, TypeError):
+        return repr(message.body)
+    return _text_of(args, kwargs)
 
 
-def _argument_of(message: Any) -> object:
-    """Return the first argument of a task message, as Celery's protocol has it."""
-    try:
-        args, *_ = message.payload
-        return args[0]
-    except (ValueError, TypeError, LookupError):
-        return None
+def _text_of(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    """Return the envelope that a task was called with; else, all it was called with."""
+    match args:
+        case [str(text)] if not kwargs:
+            return text
+        case _:
+            return repr((args, kwargs))
 
 
 def queue_of(celery_app: Celery, receiver: Receiver) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -60,9 +64,17 @@ def new_celery_app(**settings: object) -> Celery:
     return celery_app
 
 
+@functools.cache
+def instance_folder() -> str:
+    """Return a folder for what an app keeps, such as dead letters."""
+    folder = tempfile.mkdtemp(prefix="signal-tasks-tests-")
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 def new_app(bridge: Bridge, import_name: str = "shop", **config: object) -> Flask:
     """Make a Flask app that *bridge* serves."""
-    app = Flask(import_name)
+    app = Flask(import_name, instance_path=instance_folder())
     app.config.from_mapping(TESTING=True, SECRET_KEY=KEY, CELERY=celery_settings())
     app.config.from_mapping(config)
     SignalTasks(app, bridge=bridge)
