@@ -69,7 +69,7 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
         help="Those with this error, such as ValueError.",
     )
     @click.option(
-        "--older", type=_HOURS, metavar="HOURS", help="Those that died so long ago."
+        "--older", type=_HOURS, metavar="HOURS", help="Those that died longer ago."
     )
     @wraps(command)
     def run(*, older: float | None, **options: Any) -> None:

@@ -6,8 +6,10 @@ import doctest
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +18,14 @@ from tests import run_page
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands_of(group: click.Group) -> Iterator[str]:
+    """Yield the names of the commands in *group*, and in the groups in it."""
+    for name, command in group.commands.items():
+        yield name
+        if isinstance(command, click.Group):
+            yield from (f"{name} {inner}" for inner in commands_of(command))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +57,7 @@ def test_docstring_examples_run() -> None:
     assert not tried.failed
 
 
-@pytest.mark.parametrize("command", ["", *cli.group.commands])
+@pytest.mark.parametrize("command", ["", *commands_of(cli.group)])
 def test_command_line_page_shows_the_help(command: str) -> None:
     """The page of the command line shows what ``--help`` prints, word for word."""
     page = (ROOT / "docs/reference/command-line.md").read_text()
