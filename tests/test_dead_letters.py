@@ -13,7 +13,7 @@ import pytest
 from blinker import Signal
 from celery import Celery, Task
 from celery.backends.base import DisabledBackend
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.signals import task_unknown
 from celery.worker.request import Request
 from flask import Flask
@@ -26,6 +26,7 @@ from signal_tasks import (
     envelope_refused,
 )
 from signal_tasks.dead_letters import DeadLetter
+from signal_tasks.references import Tombstone, current_lookup
 from signal_tasks.signals import DeadLetterKept
 from tests.in_memory import KEY, Broker, new_app, new_celery_app
 
@@ -166,6 +167,21 @@ def test_refusal_out_of_a_handler_is_a_failure_of_its_own(
     (letter,) = office.letters
     assert (letter.reason, letter.attempts) == ("DecodeError", 1)
     assert refused == []
+
+
+def test_soft_time_limit_is_a_failure_as_any_other(
+    bridge: Bridge, broker: Broker, office: Office, signal: Signal
+) -> None:
+    """A handler that exceeds it is tried again, and kept in the end."""
+    bridge.async_receiver(signal, name="bill", **AT_ONCE)(
+        failing(SoftTimeLimitExceeded())
+    )
+    signal.send()
+
+    run_all(broker)
+
+    (letter,) = office.letters
+    assert (letter.reason, letter.attempts) == ("SoftTimeLimitExceeded", 4)
 
 
 def test_error_that_says_nothing_is_kept_too(
@@ -387,6 +403,46 @@ def test_refusal_at_a_retry_counts_the_attempts_before(
     assert [letter.attempts for letter in office.letters] == [2]
 
 
+class Row:
+    """Something that is sent by reference."""
+
+
+@pytest.mark.parametrize(
+    ("missing", "death"),
+    [("fail", ("MissingReferenceError", 0)), ("retry", ("StillMissingError", 4))],
+    ids=["fail", "retry"],
+)
+def test_event_that_refers_to_nothing_is_kept_by_policy(
+    bridge: Bridge,
+    broker: Broker,
+    office: Office,
+    missing: str,
+    death: tuple[str, int],
+) -> None:
+    """What is gone is kept at once, or when it has not come back in time."""
+    send_reference(bridge, missing)
+
+    run_all(broker)
+
+    (letter,) = office.letters
+    assert (letter.reason, letter.attempts) == death
+
+
+def send_reference(bridge: Bridge, missing: str) -> None:
+    """Send a reference to something that the worker will not find."""
+
+    def find(_: object) -> object:
+        gone = Tombstone(type_name="shop.Row", key=(1,), columns={})
+        return current_lookup().replace(gone)
+
+    signal = Signal()
+    bridge.register_type(Row, lambda _: 1, find, tag="shop.Row")
+    bridge.async_receiver(signal, name="bill", missing=missing, **AT_ONCE)(
+        lambda sender, row: row
+    )
+    signal.send(row=Row())
+
+
 # -- receivers that the worker does not know
 
 
@@ -456,6 +512,18 @@ def test_success_leaves_none(
     signal.send()
 
     run_all(broker)
+
+    assert office.letters == []
+
+
+@pytest.mark.parametrize("missing", ["discard", "none"])
+def test_missing_reference_that_is_expected_leaves_none(
+    bridge: Bridge, broker: Broker, office: Office, missing: str
+) -> None:
+    """A receiver that wants its event dropped, or None in its place, gets that."""
+    send_reference(bridge, missing)
+
+    assert broker.run() == [None]
 
     assert office.letters == []
 

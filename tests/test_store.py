@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from uuid import uuid4
+from threading import Event
 
 import pytest
 import sqlalchemy
@@ -23,8 +23,14 @@ from sqlalchemy import URL, MetaData, inspect, make_url
 
 from signal_tasks import Bridge, ConfigurationError, SignalTasks, StoreError
 from signal_tasks.dead_letters import DeadLetter, DeadLetterFilter
-from signal_tasks.store import Store, StoredDeadLetters, metadata
+from signal_tasks.store import Store, StoredDeadLetters, StoredLetter, metadata
 from tests.in_memory import celery_settings, new_app
+from tests.integration.servers import (
+    POSTGRESQL,
+    UnreachableError,
+    missing,
+    postgresql_database,
+)
 
 SECRET = "4111-1111-1111-1111"
 PASSWORD = "hunter2"
@@ -49,31 +55,10 @@ DATABASES = ("sqlite", "postgresql")
 
 def new_postgresql(cleanup: ExitStack) -> str:
     """Return the URL of a database that is dropped in the end, or skip the test."""
-    server = os.environ.get(
-        "SIGNAL_TASKS_TEST_POSTGRESQL_URL",
-        "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
-    )
-    name = f"signal-tasks-store-{uuid4().hex[:8]}"
     try:
-        admin = sqlalchemy.create_engine(
-            server,
-            isolation_level="AUTOCOMMIT",
-            poolclass=sqlalchemy.NullPool,
-            connect_args={"connect_timeout": 5},
-        )
-        with admin.connect() as connection:
-            connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"PostgreSQL is not reachable ({type(error).__name__})")
-
-    def drop() -> None:
-        with admin.connect() as connection:
-            connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-    cleanup.callback(drop)
-    return admin.url.set(database=name).render_as_string(hide_password=False)
+        return cleanup.enter_context(postgresql_database(POSTGRESQL))
+    except UnreachableError as error:  # pragma: no cover  # where there is no server
+        missing(error)
 
 
 @pytest.fixture(params=DATABASES)
@@ -305,26 +290,38 @@ def test_letter_that_does_not_leave_stays(letters: StoredDeadLetters) -> None:
     assert letters.numbers(EVERY) == [number]
 
 
+class Watched(StoredDeadLetters):
+    """Says when it has found something."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.has_found = Event()
+
+    def find(self, wanted: DeadLetterFilter) -> list[StoredLetter]:
+        found = super().find(wanted)
+        self.has_found.set()
+        return found
+
+
 def test_letter_is_replayed_by_one_of_two(url: str, letters: StoredDeadLetters) -> None:
-    """Two who replay the same letter at once publish it once."""
+    """Of two who have found the same letter, one publishes it."""
     letters.keep(LETTER)
     (number,) = letters.numbers(EVERY)
     published: list[DeadLetter] = []
-    both: list[bool] = []
+    other = Watched(Store(url))
+    waiting: list[Future[bool]] = []
 
     with ThreadPoolExecutor(1) as executor:
-        others = StoredDeadLetters(Store(url))
 
         def publish(letter: DeadLetter) -> None:
             published.append(letter)
-            waiting.append(executor.submit(others.replay, number, published.append))
+            waiting.append(executor.submit(other.replay, number, published.append))
+            assert other.has_found.wait(timeout=20)
 
-        waiting: list[object] = []
-        both.append(letters.replay(number, publish))
-    (other,) = waiting
-    both.append(other.result())  # type: ignore[attr-defined]
+        has_replayed = letters.replay(number, publish)
 
-    assert both == [True, False]
+    assert has_replayed
+    assert [one.result() for one in waiting] == [False]
     assert published == [LETTER]
 
 
