@@ -18,8 +18,15 @@ from .contexts import Context, Contexts, wanted_contexts
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal
 from .exceptions import ConfigurationError, RegistrationError
+from .models import Models, has_models
 from .publisher import CeleryPublisher
-from .references import missing_policy
+from .references import (
+    Database,
+    SessionSource,
+    check_session,
+    closing_session,
+    missing_policy,
+)
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .signals import DispatchFailed
@@ -51,6 +58,9 @@ class Bridge:
         on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
         publish_timeout_seconds: How long the broker may take to connect or answer.
         max_hops: How many handlers may stand between the first signal and an event.
+        session: The SQLAlchemy session that handlers use outside Flask: a
+            ``scoped_session``, or a callable that returns the current one. Models are
+            loaded in it, and it is closed when the handler has run.
 
     .. versionadded:: 0.1
     """
@@ -64,13 +74,16 @@ class Bridge:
         on_error: OnError = "log",
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
         max_hops: int = MAX_HOPS,
+        session: SessionSource | None = None,
     ) -> None:
+        check_session(session)
         self.codec = Codec()
         """Which types travel, and how."""
         self.registry = Registry()
         """The receivers, by name."""
         self.contexts = Contexts(self.codec)
         """What a worker can restore."""
+        self._models = Models(self.codec)
         self._dispatcher = Dispatcher(self.codec, self.contexts)
         self._tasks = ReceiverTasks(
             self.registry, Consumer(self.registry, self.codec, self.contexts)
@@ -89,6 +102,7 @@ class Bridge:
                 publisher=self.publisher(celery_app, publish_timeout_seconds),
                 raises=on_error == "raise",
                 max_hops=max_hops,
+                session=session,
             )
             self.attach(self._own_host)
 
@@ -179,8 +193,12 @@ class Bridge:
     ) -> type[T]:
         """Let instances of *cls* travel; works as a class decorator too.
 
-        Enums, dataclasses and named tuples need no functions. Sender and worker both
-        have to register the type, so do it beside its definition.
+        Enums, dataclasses, named tuples, attrs classes, Pydantic models and msgspec
+        structs need no functions. Neither do SQLAlchemy models, which travel as
+        references; a declarative base stands for all models that have it.
+
+        Sender and worker both have to register the type, so do it beside its
+        definition.
 
         Args:
             cls: Exactly this class; subclasses are registered for themselves.
@@ -194,7 +212,10 @@ class Bridge:
 
         .. versionadded:: 0.1
         """
-        self.codec.register(cls, encode, decode, tag)
+        if encode is None and decode is None and has_models(cls):
+            self._models.add(cls, tag)
+        else:
+            self.codec.register(cls, encode, decode, tag)
         return cls
 
     def context(
@@ -377,6 +398,7 @@ class _PlainHost:
         publisher: CeleryPublisher,
         raises: bool,
         max_hops: int,
+        session: SessionSource | None,
     ) -> None:
         self.celery_app = celery_app
         self.application = celery_app
@@ -384,13 +406,17 @@ class _PlainHost:
         self.publisher = publisher
         self.raises = raises
         self.max_hops = max_hops
+        self.database = Database(session=session)
+        self._session = session
 
     def claims(self, sender: object) -> None:
         """Leave it open: there is nothing to tell by whose event it is."""
 
     def context(self) -> AbstractContextManager[object]:
-        """Return no context at all."""
-        return nullcontext()
+        """Return a context that closes the handler's session, if it has one."""
+        if self._session is None:
+            return nullcontext()
+        return closing_session(self._session)
 
 
 def _check_signals(signals: Sequence[object]) -> None:

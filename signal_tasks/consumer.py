@@ -82,8 +82,13 @@ class Consumer:
             try:
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
-                with host.context(), self._contexts.restored(envelope.context):
-                    return self._run(host, known, envelope, attempt, headers)
+                event = _event(envelope, attempt, headers)
+                with (
+                    host.context(),
+                    looking_up(known.missing, host.database) as lookup,
+                    self._contexts.restored(envelope.context),
+                ):
+                    return self._run(host, known, envelope, lookup, event)
             except RefusedError as error:
                 refuse(host.application, receiver, error)
                 raise
@@ -102,23 +107,16 @@ class Consumer:
         host: Host,
         receiver: Receiver,
         envelope: Envelope,
-        attempt: int,
-        headers: Mapping[str, object],
+        lookup: Lookup,
+        event: Event,
     ) -> object:
-        with looking_up(receiver.missing) as lookup:
-            sender, kwargs = self._decoded(envelope)
+        sender, kwargs = self._decoded(envelope)
+        if lookup.failure is not None:
+            raise lookup.failure
         if lookup.misses:
             _miss(host, envelope, lookup)
             return None
         _check_fit(receiver, sender, kwargs)
-        event = Event(
-            id=envelope.id,
-            signal=envelope.signal,
-            sent_at=envelope.sent_at,
-            attempt=attempt,
-            trail=envelope.trail,
-            headers=headers,
-        )
         with handling(event):
             result = receiver.handler(sender, **kwargs)
             return _awaited(result) if inspect.isawaitable(result) else result
@@ -133,6 +131,17 @@ class Consumer:
         if arguments is None:
             raise MalformedEnvelopeError("the payload has no keyword arguments.")
         return self._codec.decode(sender, path="sender"), arguments
+
+
+def _event(envelope: Envelope, attempt: int, headers: Mapping[str, object]) -> Event:
+    return Event(
+        id=envelope.id,
+        signal=envelope.signal,
+        sent_at=envelope.sent_at,
+        attempt=attempt,
+        trail=envelope.trail,
+        headers=headers,
+    )
 
 
 def refuse(application: object, receiver: str, error: RefusedError) -> None:

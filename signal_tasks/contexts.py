@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .codec import Codec
 from .exceptions import DecodeError, EncodeError, RegistrationError
+from .references import current_lookup
 from .typing import JSONValue, Keys, Wanted, named_items, names_in
 
 
@@ -78,11 +79,16 @@ class Contexts:
                     reason="no such context is registered in this worker. Register it "
                     "there too, with signal_tasks.context(name, capture, restore).",
                 )
+        captured = {
+            name: self._codec.decode(encoded[name], path=_path(name))
+            for name in self._contexts
+            if name in encoded
+        }
         with ExitStack() as stack:
-            for name, context in self._contexts.items():
-                if name in encoded:
-                    captured = self._codec.decode(encoded[name], path=_path(name))
-                    stack.enter_context(context.restore(captured))
+            # Where something is missing, no handler will run that could tell.
+            if current_lookup().is_complete:
+                for name, value in captured.items():
+                    stack.enter_context(self._contexts[name].restore(value))
             yield
 
     def _known_here(self, name: str) -> Context:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from math import inf, nan
 from typing import Any
 
 from celery import Celery
 from flask import Flask, current_app, has_app_context
-from flask.ctx import AppContext
 from flask.signals import before_render_template, template_rendered
 from werkzeug.local import LocalProxy
 
@@ -17,6 +18,7 @@ from .envelope import Seal
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .publisher import CeleryPublisher
+from .references import Database, SessionSource, check_session, closing_session
 from .registry import module_name
 from .request_context import config_of, flask_contexts
 from .snapshots import portioned_context, register_snapshots
@@ -44,14 +46,23 @@ class SignalTasks:
     Args:
         app: The app to set up at once.
         bridge: Which receivers it gets; by default those of the bare ``async_receiver``.
+        session: The SQLAlchemy session that handlers use, for apps without
+            Flask-SQLAlchemy: a ``scoped_session``, or a callable that returns the
+            current one. It is closed when the handler has run.
 
     .. versionadded:: 0.1
     """
 
     def __init__(
-        self, app: Flask | None = None, *, bridge: Bridge | None = None
+        self,
+        app: Flask | None = None,
+        *,
+        bridge: Bridge | None = None,
+        session: SessionSource | None = None,
     ) -> None:
         self.bridge = default_bridge if bridge is None else bridge
+        check_session(session)
+        self._session = session
         if app is not None:
             self.init_app(app)
 
@@ -85,7 +96,7 @@ class SignalTasks:
             self.bridge.contexts.add(context)
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
-        host = FlaskHost(app, self.bridge)
+        host = FlaskHost(app, self.bridge, self._session)
         host.check_settings()
         app.extensions[_EXTENSION] = host
         self.bridge.attach(host)
@@ -94,8 +105,11 @@ class SignalTasks:
 class FlaskHost:
     """A Flask app that events belong to and handlers run in."""
 
-    def __init__(self, app: Flask, bridge: Bridge) -> None:
+    def __init__(
+        self, app: Flask, bridge: Bridge, session: SessionSource | None = None
+    ) -> None:
         self._app = app
+        self._session = session
         self._bridge = bridge
         self._publishing = self.celery_app, self._new_publisher()
         self._sealing: tuple[tuple[str | bytes, ...], Seal] = (), Seal(())
@@ -138,6 +152,17 @@ class FlaskHost:
         return publisher
 
     @property
+    def database(self) -> Database:
+        """That of Flask-SQLAlchemy, also when the app gets it later than us."""
+        extension = self._sqlalchemy
+        if extension is None:
+            return Database(session=self._session)
+        # Flask-SQLAlchemy-Lite goes by the same name and makes no base for models.
+        model = getattr(extension, "Model", None)
+        registries = () if model is None else (model.registry,)
+        return Database(registries=registries, session=lambda: extension.session)
+
+    @property
     def raises(self) -> bool:
         """Whether a failed send raises, as configured."""
         on_error = config_of(self._app).get("SIGNAL_TASKS_ON_ERROR")
@@ -173,9 +198,21 @@ class FlaskHost:
             return _object_behind(current_app) is self._app
         return None
 
-    def context(self) -> AppContext:
-        """Return a new context of the app."""
-        return self._app.app_context()
+    @contextmanager
+    def context(self) -> Generator[None]:
+        """Enter a new context of the app, and close the handler's session in the end."""
+        with self._app.app_context(), self._session_context():
+            yield
+
+    def _session_context(self) -> AbstractContextManager[object]:
+        # Flask-SQLAlchemy closes its session with the app context.
+        if self._session is None or self._sqlalchemy is not None:
+            return nullcontext()
+        return closing_session(self._session)
+
+    @property
+    def _sqlalchemy(self) -> Any:
+        return self._app.extensions.get("sqlalchemy")
 
     def _new_publisher(self) -> CeleryPublisher:
         seconds = _number(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .envelope import Envelope, Seal
+from .references import Database
 
 
 class Publisher(Protocol):
@@ -33,6 +34,11 @@ class Host(Protocol):
     @property
     def publisher(self) -> Publisher:
         """The way to its broker."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """Where the rows are that its events refer to."""
         ...
 
     @property

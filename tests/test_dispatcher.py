@@ -303,7 +303,7 @@ def test_sender_that_cannot_travel_is_an_error_with_the_mend(
     dispatch: Dispatch,
 ) -> None:
     """What may be a sender is said, and what to do with another."""
-    with pytest.raises(EncodeError, match=r"register_type\(\)") as caught:
+    with pytest.raises(EncodeError, match=r"register_type\(Basket") as caught:
         dispatch(make_receiver(), sender=Basket())
 
     assert caught.value.path == "sender"
