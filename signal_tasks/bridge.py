@@ -12,13 +12,14 @@ from weakref import WeakSet
 from blinker import ANY, Signal
 from celery import Celery
 
+from .annotations import AnnotatedTypes
 from .codec import Codec
 from .consumer import Consumer
 from .contexts import Context, Contexts, wanted_contexts
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal
 from .exceptions import ConfigurationError, RegistrationError
-from .models import Models, has_models
+from .models import Models
 from .publisher import CeleryPublisher
 from .references import (
     Database,
@@ -84,6 +85,8 @@ class Bridge:
         self.contexts = Contexts(self.codec)
         """What a worker can restore."""
         self._models = Models(self.codec)
+        annotated = AnnotatedTypes(self.registry, self._models.register)
+        self.codec.when_unknown(annotated.register)
         self._dispatcher = Dispatcher(self.codec, self.contexts)
         self._tasks = ReceiverTasks(
             self.registry, Consumer(self.registry, self.codec, self.contexts)
@@ -198,7 +201,7 @@ class Bridge:
         references; a declarative base stands for all models that have it.
 
         Sender and worker both have to register the type, so do it beside its
-        definition.
+        definition. Types in the annotations of a handler are registered by that.
 
         Args:
             cls: Exactly this class; subclasses are registered for themselves.
@@ -212,10 +215,7 @@ class Bridge:
 
         .. versionadded:: 0.1
         """
-        if encode is None and decode is None and has_models(cls):
-            self._models.add(cls, tag)
-        else:
-            self.codec.register(cls, encode, decode, tag)
+        self._models.register(cls, encode, decode, tag)
         return cls
 
     def context(

@@ -11,8 +11,8 @@ which reads instances and loads them, comes in when the first of them travels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .codec import Codec
@@ -20,6 +20,8 @@ from .exceptions import RegistrationError
 from .faults import FormError, type_name
 from .references import Tombstone, current_lookup, current_referral
 from .registry import module_name
+
+T = TypeVar("T")
 
 
 class Models:
@@ -37,6 +39,23 @@ class Models:
         codec.register(Tombstone, tag="tombstone")
         codec.register_family("row", is_mapped, self._encode_row, self._decode_row)
         codec.register_family("model", _is_metaclass, self._name_of, self._called)
+
+    def register(
+        self,
+        cls: type[T],
+        encode: Callable[[T], object] | None = None,
+        decode: Callable[[Any], object] | None = None,
+        tag: str | None = None,
+    ) -> None:
+        """Let instances of *cls* travel: as references, if nobody says otherwise.
+
+        Raises:
+            RegistrationError: It cannot be registered so.
+        """
+        if encode is None and decode is None and has_models(cls):
+            self.add(cls, tag)
+        else:
+            self._codec.register(cls, encode, decode, tag)
 
     def add(self, cls: type[object], name: str | None = None) -> None:
         """Make *cls* known, and all models that share its declarative base.
