@@ -25,6 +25,7 @@ from .exceptions import (
 from .flask import SignalTasks
 from .references import Tombstone
 from .request_context import RestoredContextWarning
+from .send_async import in_thread
 from .signals import (
     dispatch_failed,
     envelope_refused,
@@ -69,5 +70,6 @@ __all__ = [
     "event_discarded",
     "event_published",
     "handler_finished",
+    "in_thread",
     "register_type",
 ]
