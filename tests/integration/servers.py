@@ -21,6 +21,12 @@ from tests.integration.shop.settings import REPORTS_QUEUE, RUN
 
 PREFIX: Final = f"signal-tasks-{RUN}"
 
+_CONTROL_EXCHANGES: Final = (
+    f"{PREFIX}.pidbox",
+    f"reply.{PREFIX}.pidbox",
+    f"{PREFIX}.events",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -116,7 +122,7 @@ def rabbitmq_queues(server: Server) -> Iterator[str]:
     with Connection(url) as connection:
         for queue in (PREFIX, REPORTS_QUEUE):
             connection.default_channel.queue_delete(queue)
-        for exchange in (PREFIX, REPORTS_QUEUE, f"{PREFIX}.pidbox"):
+        for exchange in (PREFIX, REPORTS_QUEUE, *_CONTROL_EXCHANGES):
             connection.default_channel.exchange_delete(exchange)
 
 
