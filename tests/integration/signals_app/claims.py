@@ -1,7 +1,7 @@
 """What the documentation says that handlers find in a worker, as Python expressions.
 
 Handlers evaluate them in the request and in the worker, and the tests compare. The
-tables of the page are made from them: ``python -m tests.integration.signals_app.claims``.
+tables of the page are made from them.
 """
 
 from __future__ import annotations
@@ -241,7 +241,3 @@ def _reasons(claim: Claim) -> str:
     return "; ".join(
         f"{', '.join(names)}: {reason}" for reason, names in expressions.items()
     )
-
-
-if __name__ == "__main__":
-    print("\n\n".join(tables()))  # noqa: T201  # to be pasted into the page
