@@ -88,6 +88,17 @@ def test_only_what_is_asked_for_is_captured(contexts: Contexts, diary: Diary) ->
     assert contexts.capture(()) == {}
 
 
+def test_only_what_was_captured_is_restored(contexts: Contexts, diary: Diary) -> None:
+    """A context that was not asked for is not entered."""
+    contexts.add(diary.context("tenant"))
+    contexts.add(diary.context("shop"))
+
+    with contexts.restored({"shop": None}):
+        entered = diary.lines[:]
+
+    assert entered == [("shop", None)]
+
+
 def test_contexts_are_restored_in_the_order_of_registration(
     contexts: Contexts, diary: Diary
 ) -> None:
