@@ -71,11 +71,19 @@ SIGNALS: Final[Sequence[Claim]] = (
             "response.get_data()": _BODY,
             "response.response": _BODY,
         },
-        other={"type(response)": "it is a `ResponseSnapshot`"},
+        other={
+            "str(response)": "it is a `ResponseSnapshot`",
+            "isinstance(response, Response)": "it is a `ResponseSnapshot`",
+        },
     ),
     Claim(
         name="got_request_exception",
-        same=("str(exception)", "request.endpoint", "g.start_time"),
+        same=(
+            "str(exception)",
+            "isinstance(exception, Exception)",
+            "request.endpoint",
+            "g.start_time",
+        ),
         refused={"exception.__cause__.args": _FRAMES},
         other={
             "type(exception).__name__": _NOT_REGISTERED,
@@ -117,7 +125,10 @@ SIGNALS: Final[Sequence[Claim]] = (
             "'request' in context": _STANDARD,
             "context.get('g')": _STANDARD,
         },
-        other={"sorted(context)": "only what travels is listed"},
+        other={
+            "sorted(context)": "only what travels is listed",
+            "str(context)": "only what travels is listed",
+        },
     ),
     Claim(
         name="before_render_template",
