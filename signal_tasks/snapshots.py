@@ -89,7 +89,7 @@ class ResponseSnapshot(BareResponse):
             if name.lower() not in _WITHHELD_HEADERS
         ]
         length = _length(response)
-        if length is not None and "Content-Length" not in response.headers:
+        if length and "Content-Length" not in response.headers:
             headers.append(("Content-Length", str(length)))
         return cls.from_parts(
             status=response.status,
