@@ -11,7 +11,7 @@ from celery import Celery
 
 from .codec import Codec
 from .consumer import Consumer
-from .contexts import Context, Contexts, wanted_contexts
+from .contexts import Context, Contexts, as_a_whole, wanted_contexts
 from .declaration import check_choice, check_handler, check_policies, check_signals
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal
@@ -211,7 +211,7 @@ class Bridge:
                 manager that it returns.
         """
         self.contexts.add(
-            Context(name=name, capture=lambda _: capture(), restore=restore)
+            Context(name=name, capture=as_a_whole(capture), restore=restore)
         )
 
     def adapt(self, signal: Signal, adapt: Adapt) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from .codec import Codec
 from .exceptions import (
+    ConfigurationError,
     DecodeError,
     EncodeError,
     RegistrationError,
@@ -40,6 +41,20 @@ class Context:
 
     needs: tuple[str, ...] = ()
     """Contexts that have to be restored with it."""
+
+
+def as_a_whole(capture: Callable[[], object]) -> Capture:
+    """Let *capture*, which knows no keys, read a context."""
+
+    def capture_all(keys: Keys) -> object:
+        if keys is not None:
+            raise ConfigurationError(
+                "it has no keys to choose from. Ask for it as a whole: by its name, or "
+                "with True instead of keys."
+            )
+        return capture()
+
+    return capture_all
 
 
 class Contexts:

@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, session
 
-from .contexts import Context
+from .contexts import Context, as_a_whole
 from .exceptions import ConfigurationError
 from .request_context import session_with
 
@@ -26,13 +26,13 @@ def extension_contexts() -> tuple[Context, Context]:
     return (
         Context(
             name="user",
-            capture=lambda _: _capture_user(),
+            capture=as_a_whole(_capture_user),
             restore=_restore_user,
             needs=("request",),
         ),
         Context(
             name="locale",
-            capture=lambda _: _capture_locale(),
+            capture=as_a_whole(_capture_locale),
             restore=_restore_locale,
         ),
     )
