@@ -8,6 +8,7 @@ unless they are named.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from .contexts import Context
 from .exceptions import ConfigurationError, NotSentError, ReadOnlySessionError
 from .portions import ChecksHeaders, ChecksKeys, Portion, check_was_sent, portion_of
 from .typing import Keys, names_in
+
+_logger = logging.getLogger(__name__)
 
 #: Headers that travel with a request, where ``SIGNAL_TASKS_HEADERS`` names no others.
 HEADERS = (
@@ -171,11 +174,37 @@ def _restore_request(captured: Mapping[str, Any] | None) -> Generator[None]:
     restored.sent_form = captured.get("form")
     # Flask documents app.request_context() for this, which takes no session, and
     # opening one from the request would need its cookie.
-    with RequestContext(app, environ, request=restored, session=_restored_session()):
+    context = RequestContext(
+        app, environ, request=restored, session=_restored_session()
+    )
+    with _pushed(context):
         if "view_args" in captured:
             matched = restored.view_args or {}
             restored.view_args = _view_args(captured["view_args"], matched)
         yield
+
+
+@contextmanager
+def _pushed(context: RequestContext) -> Generator[None]:
+    """Push *context* while the block runs; log what the app's teardown raises.
+
+    The handler has done its work by then, and raising would have it run again.
+    """
+    context.push()
+    raised: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        raised = error
+        raise
+    finally:
+        try:
+            context.pop(raised)
+        except Exception:
+            _logger.exception(
+                "a teardown function of the app failed after a handler, in the request "
+                "that was restored for it"
+            )
 
 
 def _view_args(portion: Mapping[str, Any], matched: Mapping[str, Any]) -> Portion:

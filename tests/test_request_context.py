@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
+from billiard.einfo import ExceptionInfo
 from flask import (
     Blueprint,
     Flask,
@@ -547,6 +548,45 @@ def test_request_is_restored_around_the_handler_alone(app: Flask) -> None:
     run_worker(app)
 
     assert seen[:3] == [True, "request ended", False]
+
+
+def test_teardown_that_fails_does_not_run_the_handler_again(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a teardown function misses in the worker is logged; the handler is done."""
+
+    @app.teardown_request
+    def note_time(_: object) -> None:
+        if "started" not in g:
+            raise ZeroDivisionError
+
+    with app.test_request_context("/"):
+        g.started = True
+        send_to(app, lambda _: request.path, ("request",))
+
+    assert run_worker(app) == ["/"]
+    [record] = [one for one in caplog.records if one.exc_info]
+    assert "a teardown function of the app failed" in record.message
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_teardown_hears_how_the_handler_ended(app: Flask) -> None:
+    """The app's teardown functions get the handler's error, which goes on."""
+    heard: list[object] = []
+    app.teardown_request(heard.append)
+
+    def fail(_: object) -> None:
+        raise error
+
+    error = ZeroDivisionError()
+    with app.test_request_context("/"):
+        send_to(app, fail, ("request",))
+    heard.clear()
+
+    [outcome] = run_worker(app)
+
+    assert heard == [error]
+    assert isinstance(outcome, ExceptionInfo)
 
 
 @pytest.mark.parametrize("name", ["request", "session", "g"])
