@@ -108,6 +108,20 @@ def test_queue_is_the_one_of_the_routes(app: Flask, flask_bridge: Bridge) -> Non
     assert signal_facts.receivers[0].queue == "routed"
 
 
+def test_queue_that_celery_does_not_know_is_told(
+    app: Flask, flask_bridge: Bridge
+) -> None:
+    """An app that makes no queues has none for a receiver whose queue it lacks."""
+    app.extensions["celery"].conf.task_create_missing_queues = False
+    flask_bridge.async_receiver(Signal(), name="note", queue="mail")(handle)
+
+    [signal_facts] = facts(flask_bridge, app)
+
+    assert signal_facts.receivers[0].queue == (
+        "none: Queue 'mail' missing from task_queues"
+    )
+
+
 def test_plain_receiver_has_no_policies(
     app: Flask, flask_bridge: Bridge, signal: Signal
 ) -> None:
