@@ -25,11 +25,13 @@ from .exceptions import (
 from .flask import SignalTasks
 from .references import Tombstone
 from .request_context import RestoredContextWarning
+from .send_async import in_thread
 from .signals import (
     dispatch_failed,
     envelope_refused,
     event_discarded,
     event_published,
+    handler_finished,
 )
 from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 
@@ -67,5 +69,7 @@ __all__ = [
     "envelope_refused",
     "event_discarded",
     "event_published",
+    "handler_finished",
+    "in_thread",
     "register_type",
 ]

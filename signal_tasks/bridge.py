@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeVar
-from weakref import WeakSet
 
 from blinker import ANY, Signal
 from celery import Celery
@@ -15,17 +12,17 @@ from celery import Celery
 from .annotations import AnnotatedTypes
 from .codec import Codec
 from .consumer import Consumer
-from .contexts import Context, Contexts, wanted_contexts
+from .contexts import Context, Contexts, as_a_whole, wanted_contexts
+from .declaration import check_choice, check_handler, check_policies, check_signals
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal
 from .exceptions import ConfigurationError, RegistrationError
+from .hosts import Hosts, PlainHost
 from .models import Models
 from .publisher import CeleryPublisher
 from .references import (
-    Database,
     SessionSource,
     check_session,
-    closing_session,
     missing_policy,
 )
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
@@ -33,8 +30,6 @@ from .relay_receiver import RelayReceivers
 from .signals import DispatchFailed
 from .tasks import CeleryHost, ReceiverTasks, split_options
 from .typing import Adapt, Condition, Extract, Handler, HandlerT
-
-_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -93,13 +88,13 @@ class Bridge:
         )
         self._relays = RelayReceivers(self._deliver)
         self._adaptations: dict[Signal, Adapt] = {}
-        self._hosts: WeakSet[CeleryHost] = WeakSet()
+        self._hosts = Hosts()
         self._own_host: CeleryHost | None = None
         if on_error not in ("raise", "log"):
             raise ConfigurationError("Bridge(on_error=...) is 'raise' or 'log'.")
         if celery_app is not None:
             keys = () if secret_key is None else (*secret_key_fallbacks, secret_key)
-            self._own_host = _PlainHost(
+            self._own_host = PlainHost(
                 celery_app=celery_app,
                 seal=Seal(keys),
                 publisher=self.publisher(celery_app, publish_timeout_seconds),
@@ -159,16 +154,16 @@ class Bridge:
 
         .. versionadded:: 0.1
         """
-        _check_signals(signals)
-        _check_policies(delivery=delivery, once=once)
-        _check_choice("extract", extract)
-        _check_choice("condition", condition)
+        check_signals(signals)
+        check_policies(delivery=delivery, once=once)
+        check_choice("extract", extract)
+        check_choice("condition", condition)
         wanted = wanted_contexts(context)
         policy = missing_policy(missing)
         task_options, message_options = split_options(celery_options)
 
         def decorate(handler: HandlerT) -> HandlerT:
-            _check_handler(handler)
+            check_handler(handler)
             receiver = Receiver(
                 name=name or unused_name(self.registry, handler, signals[0]),
                 handler=handler,
@@ -235,7 +230,7 @@ class Bridge:
                 manager that it returns.
         """
         self.contexts.add(
-            Context(name=name, capture=lambda _: capture(), restore=restore)
+            Context(name=name, capture=as_a_whole(capture), restore=restore)
         )
 
     def adapt(self, signal: Signal, adapt: Adapt) -> None:
@@ -295,15 +290,10 @@ class Bridge:
 
         Nothing is sent, and nobody hears of it.
 
-        Raises:
-            ConfigurationError: It is not clear to which application that belongs.
         """
-        host = self._host_of(sender)
+        host = self._hosts.of(sender)
         if host is None:
-            raise ConfigurationError(
-                "it is not clear to which app the event would belong. Use the app as "
-                "its sender, or an app context."
-            )
+            return [], []
         receivers = self._relays.receivers_for(signal, sender)
         return self._dispatcher.rehearse(
             host, self._sending(signal, sender, kwargs), receivers
@@ -329,17 +319,11 @@ class Bridge:
         sender: object,
         kwargs: Mapping[str, object],
         receivers: Sequence[Receiver],
-    ) -> None:
-        host = self._host_of(sender)
+    ) -> str | None:
+        host = self._hosts.of(sender)
         if host is None:
-            _logger.error(
-                "event of %s not sent: it belongs to no app that has SignalTasks, or "
-                "the bridge cannot tell to which. Send it with the app as its sender or "
-                "inside an app context, and call SignalTasks.init_app(app) for the app.",
-                signal_name(signal),
-            )
-            return
-        self._dispatcher.dispatch(
+            return None
+        return self._dispatcher.dispatch(
             host, self._sending(signal, sender, kwargs), receivers
         )
 
@@ -352,24 +336,6 @@ class Bridge:
             kwargs=kwargs,
             adapt=self._adaptations.get(signal),
         )
-
-    def _host_of(self, sender: object) -> CeleryHost | None:
-        """Return the host that the event belongs to, if that is clear."""
-        unsure: list[CeleryHost] = []
-        hosts = tuple(self._hosts)
-        for host in hosts:
-            claim = host.claims(sender)
-            if claim:
-                return host
-            if claim is None:
-                unsure.append(host)
-        if not hosts:
-            raise ConfigurationError(
-                "a signal with async receivers was sent, and no app is there to run "
-                "them: call SignalTasks(app) or init_app(app), or without Flask use "
-                "Bridge(celery_app) and its async_receiver()."
-            )
-        return unsure[0] if len(unsure) == 1 else None
 
     def _receivers_of(self, handlers: Sequence[Handler | str]) -> tuple[Receiver, ...]:
         found: list[Receiver] = []
@@ -385,91 +351,6 @@ class Bridge:
                 )
             found.extend(receivers)
         return tuple(found)
-
-
-class _PlainHost:
-    """A Celery app alone, with no web framework around it."""
-
-    def __init__(
-        self,
-        *,
-        celery_app: Celery,
-        seal: Seal,
-        publisher: CeleryPublisher,
-        raises: bool,
-        max_hops: int,
-        session: SessionSource | None,
-    ) -> None:
-        self.celery_app = celery_app
-        self.application = celery_app
-        self.seal = seal
-        self.publisher = publisher
-        self.raises = raises
-        self.max_hops = max_hops
-        self.database = Database(session=session)
-        self._session = session
-
-    def claims(self, sender: object) -> None:
-        """Leave it open: there is nothing to tell by whose event it is."""
-
-    def context(self) -> AbstractContextManager[object]:
-        """Return a context that closes the handler's session, if it has one."""
-        if self._session is None:
-            return nullcontext()
-        return closing_session(self._session)
-
-
-def _check_signals(signals: Sequence[object]) -> None:
-    if not signals:
-        raise RegistrationError(
-            "async_receiver() needs at least one signal: @async_receiver(user_registered)."
-        )
-    for signal in signals:
-        if not isinstance(signal, Signal):
-            raise RegistrationError(
-                f"async_receiver() takes blinker signals, not {type(signal).__name__}: "
-                "@async_receiver(user_registered). To get a signal by its name, call "
-                "blinker.signal(name)."
-            )
-
-
-def _check_policies(*, delivery: str | None, once: bool) -> None:
-    asked = {"delivery": delivery not in (None, "direct"), "once": once}
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise RegistrationError(
-                f"async_receiver({option}=...) is not in this version, which delivers "
-                "directly, at least once. Leave it out."
-            )
-
-
-def _check_choice(option: str, function: object) -> None:
-    """Make sure that ``extract`` or ``condition`` has an answer when it is called."""
-    if function is None:
-        return
-    if not callable(function):
-        raise RegistrationError(
-            f"async_receiver({option}=...) takes a function, not "
-            f"{type(function).__name__}."
-        )
-    if iscoroutinefunction(function) or isgeneratorfunction(function):
-        raise RegistrationError(
-            f"the {option} at {place_of(function)} does not return its answer when it is "
-            "called, and nobody can wait for it where a signal is sent. Make it a plain "
-            "function."
-        )
-
-
-def _check_handler(handler: object) -> None:
-    if not callable(handler):
-        raise RegistrationError(
-            f"async_receiver() decorates a function, not {type(handler).__name__}."
-        )
-    if isgeneratorfunction(handler) or isasyncgenfunction(handler):
-        raise RegistrationError(
-            f"the handler at {place_of(handler)} is a generator, so calling it would run "
-            "nothing of it. Let it return instead of yield."
-        )
 
 
 default_bridge = Bridge()

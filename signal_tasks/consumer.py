@@ -10,8 +10,10 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 from .codec import Codec
@@ -32,8 +34,10 @@ from .registry import Receiver, Registry
 from .signals import (
     EnvelopeRefused,
     EventDiscarded,
+    HandlerFinished,
     envelope_refused,
     event_discarded,
+    handler_finished,
     report,
 )
 from .typing import named_items
@@ -117,7 +121,7 @@ class Consumer:
             _miss(host, envelope, lookup)
             return None
         _check_fit(receiver, sender, kwargs)
-        with handling(event):
+        with handling(event), _reporting(host, event):
             result = receiver.handler(sender, **kwargs)
             return _awaited(result) if inspect.isawaitable(result) else result
 
@@ -137,6 +141,7 @@ def _event(envelope: Envelope, attempt: int, headers: Mapping[str, object]) -> E
     return Event(
         id=envelope.id,
         signal=envelope.signal,
+        receiver=envelope.receiver,
         sent_at=envelope.sent_at,
         attempt=attempt,
         trail=envelope.trail,
@@ -158,6 +163,23 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
         application,
         EnvelopeRefused(receiver=receiver, error=error),
     )
+
+
+@contextmanager
+def _reporting(host: Host, event: Event) -> Generator[None]:
+    """Report how the handler that runs inside ended."""
+    started = perf_counter()
+    raised: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        raised = error
+        raise
+    finally:
+        details = HandlerFinished(
+            event=event, seconds=perf_counter() - started, error=raised
+        )
+        report(handler_finished, host.application, details)
 
 
 def _miss(host: Host, envelope: Envelope, lookup: Lookup) -> None:

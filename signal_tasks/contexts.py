@@ -1,18 +1,25 @@
 """What the worker restores around a handler: named contexts, captured where it was sent.
 
 Out: the contexts that a receiver asks for become encoded values of the envelope. In:
-those values become context managers, entered in the order in which they were asked for.
+those values become context managers, entered in the order in which their contexts were
+registered, whatever the order in which a receiver asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .codec import Codec
-from .exceptions import DecodeError, EncodeError, RegistrationError
+from .exceptions import (
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    RegistrationError,
+    SignalTasksError,
+)
 from .references import current_lookup
 from .typing import JSONValue, Keys, Wanted, named_items, names_in
 
@@ -37,8 +44,24 @@ class Context:
     """Contexts that have to be restored with it."""
 
 
+def as_a_whole(capture: Callable[[], object]) -> Capture:
+    """Let *capture*, which knows no keys, read a context."""
+
+    def capture_all(keys: Keys) -> object:
+        if keys is not None:
+            raise ConfigurationError(
+                "it has no keys to choose from. Ask for it as a whole: by its name, or "
+                "with True instead of keys."
+            )
+        return capture()
+
+    return capture_all
+
+
 class Contexts:
     """The contexts of one bridge, in the order in which they are restored.
+
+    Those of a framework come first, so that those of the user's find it restored.
 
     Args:
         codec: Encodes what they capture.
@@ -51,6 +74,14 @@ class Contexts:
     def add(self, context: Context) -> None:
         """Let receivers ask for *context*; a later one of its name replaces it."""
         self._contexts = {**self._contexts, context.name: context}
+
+    def add_first(self, contexts: Iterable[Context]) -> None:
+        """Let receivers ask for *contexts*, which are restored in order, before others.
+
+        One that is there already stays.
+        """
+        first = {context.name: context for context in contexts}
+        self._contexts = {**first, **self._contexts}
 
     def capture(self, wanted: Wanted) -> dict[str, JSONValue]:
         """Capture and encode the contexts in *wanted*.
@@ -107,11 +138,14 @@ class Contexts:
         try:
             captured = self._known_here(name).capture(keys)
         except Exception as error:
+            reason = (
+                str(error)
+                if isinstance(error, SignalTasksError)
+                else f"capturing it raised {type(error).__name__}. Is the signal sent "
+                "inside such a context? See the cause of this error."
+            )
             raise EncodeError(
-                path=_path(name),
-                type_name="unknown",
-                reason=f"capturing it raised {type(error).__name__}. Is the signal sent "
-                "inside such a context? See the cause of this error.",
+                path=_path(name), type_name="unknown", reason=reason
             ) from error
         return self._codec.encode(captured, path=_path(name))
 

@@ -67,13 +67,16 @@ class Dispatcher:
 
     def dispatch(
         self, host: Host, sending: Sending, receivers: Sequence[Receiver]
-    ) -> None:
+    ) -> str:
         """Send one event to all of *receivers* that want it.
 
         Args:
             host: The application that the event belongs to.
             sending: The event.
             receivers: Those connected to it.
+
+        Returns:
+            The event's identifier.
 
         Raises:
             SignalTasksError: It did not leave for all of them, and the host wants to
@@ -82,6 +85,7 @@ class Dispatcher:
         departure = _Departure(self._codec, self._contexts, host, sending)
         departure.leave_for(receivers)
         departure.settle()
+        return departure.id
 
     def rehearse(
         self, host: Host, sending: Sending, receivers: Sequence[Receiver]
@@ -101,7 +105,7 @@ class _Departure:
         self._contexts = contexts
         self._host = host
         self._sending = sending
-        self._id = uuid4().hex
+        self.id = uuid4().hex
         self._sent_at = datetime.now(UTC)
         self._trail = current_trail()
         self.failures: list[DispatchFailed] = []
@@ -177,7 +181,7 @@ class _Departure:
             }
             context = self._contexts.capture(wanted)
         return self._host.seal.seal(
-            id=self._id,
+            id=self.id,
             signal=self._sending.signal,
             sent_at=self._sent_at,
             trail=self._trail,
@@ -209,7 +213,7 @@ class _Departure:
             self._note_failure(names[len(names) - left :], error)
             return
         details = EventPublished(
-            event_id=self._id, signal=self._sending.signal, receivers=names
+            event_id=self.id, signal=self._sending.signal, receivers=names
         )
         report(event_published, self._host.application, details)
 
@@ -228,7 +232,7 @@ class _Departure:
             error.receiver = ", ".join(receivers)
         self.failures.append(
             DispatchFailed(
-                event_id=self._id,
+                event_id=self.id,
                 signal=self._sending.signal,
                 receivers=receivers,
                 error=error,

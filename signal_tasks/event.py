@@ -28,6 +28,9 @@ class Event:
     signal: str
     """The signal's name; ``"anonymous"`` for a signal without one."""
 
+    receiver: str
+    """Name of the receiver whose handler runs."""
+
     sent_at: datetime
     """When it was sent, in UTC, by the sender's clock."""
 
@@ -108,6 +111,11 @@ class CurrentEvent:
     def signal(self) -> str:
         """The signal's name."""
         return _current().signal
+
+    @property
+    def receiver(self) -> str:
+        """Name of the receiver whose handler runs."""
+        return _current().receiver
 
     @property
     def sent_at(self) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -20,9 +21,11 @@ from .extension_contexts import extension_contexts
 from .publisher import CeleryPublisher
 from .references import Database, SessionSource, check_session, closing_session
 from .registry import module_name
-from .request_context import config_of, flask_contexts
+from .request_context import allowed_headers, config_of, flask_contexts
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
+
+_logger = logging.getLogger(__name__)
 
 _EXTENSION = "signal_tasks"
 
@@ -42,6 +45,7 @@ class SignalTasks:
       by default it raises in debug and testing.
     - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
+    - ``SIGNAL_TASKS_HEADERS``: names of the headers that travel with a request.
 
     Args:
         app: The app to set up at once.
@@ -92,8 +96,7 @@ class SignalTasks:
         user, locale = extension_contexts()
         # The order of restoring: the request context takes the session that is there,
         # and Flask-Babel writes into g.
-        for context in (session, user, request, g, locale):
-            self.bridge.contexts.add(context)
+        self.bridge.contexts.add_first((session, user, request, g, locale))
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
         host = FlaskHost(app, self.bridge, self._session)
@@ -112,7 +115,7 @@ class FlaskHost:
         self._session = session
         self._bridge = bridge
         self._publishing = self.celery_app, self._new_publisher()
-        self._sealing: tuple[tuple[str | bytes, ...], Seal] = (), Seal(())
+        self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
 
     @property
     def bridge(self) -> Bridge:
@@ -135,11 +138,10 @@ class FlaskHost:
         """Signs with the app's keys of now; several may change at run time."""
         keys = _secret_keys(self._app)
         # Both at once, for another thread must not get the new keys' old seal.
-        sealed_with, seal = self._sealing
-        if keys != sealed_with:
-            seal = Seal(keys)
-            self._sealing = keys, seal
-        return seal
+        sealing = self._sealing
+        if sealing is None or sealing[0] != keys:
+            sealing = self._sealing = keys, self._new_seal(keys)
+        return sealing[1]
 
     @property
     def publisher(self) -> CeleryPublisher:
@@ -186,7 +188,7 @@ class FlaskHost:
         Raises:
             ConfigurationError: One is wrong.
         """
-        _ = self.raises, self.max_hops
+        _ = self.raises, self.max_hops, allowed_headers(self._app)
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -213,6 +215,16 @@ class FlaskHost:
     @property
     def _sqlalchemy(self) -> Any:
         return self._app.extensions.get("sqlalchemy")
+
+    def _new_seal(self, keys: tuple[str | bytes, ...]) -> Seal:
+        if not keys:
+            _logger.warning(
+                "the app %s has no SECRET_KEY, so its events are not signed, and whoever "
+                "can write to the broker can run its handlers. Set SECRET_KEY, the same "
+                "for web and worker.",
+                self._app.name,
+            )
+        return Seal(keys)
 
     def _new_publisher(self) -> CeleryPublisher:
         seconds = _number(

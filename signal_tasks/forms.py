@@ -1,6 +1,8 @@
 """How the user's types travel: by functions, or as the enum or record that they are.
 
-An enum's member travels by its name, a flag by its bits, a record by its fields.
+An enum's member travels by its name, a flag by its bits, a record by its fields, an
+exception by its arguments and attributes. An exception brings its traceback as text, in
+its attribute ``traceback_text``.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from datetime import tzinfo
 from enum import Enum, Flag
+from traceback import format_exception
 from typing import Any
 
 from .exceptions import RegistrationError
@@ -42,9 +45,9 @@ def make_tag(
     if make is None or encode is not None or decode is not None:
         raise RegistrationError(
             f"cannot register {type_name(cls)} without two functions: only enums, "
-            "named tuples, Pydantic models, msgspec structs, and dataclasses and attrs "
-            "classes that derive from no built-in type travel as they are. Pass both "
-            "encode and decode."
+            "named tuples, exceptions, Pydantic models, msgspec structs, and dataclasses "
+            "and attrs classes of no built-in type travel as they are. Pass both encode "
+            "and decode."
         )
     if subclasses:
         raise RegistrationError(
@@ -95,7 +98,14 @@ def _maker_for(cls: type[object]) -> Callable[[type[Any], str], Tag] | None:
         return _flag_tag
     if issubclass(cls, Enum):
         return _enum_tag
-    return record_maker(cls)
+    maker = record_maker(cls)
+    if maker is None and issubclass(cls, BaseException) and not _has_slots(cls):
+        return _exception_tag
+    return maker
+
+
+def _has_slots(cls: type[object]) -> bool:
+    return any(vars(base).get("__slots__") for base in cls.__mro__)
 
 
 def _enum_tag(cls: type[Enum], name: str) -> Tag:
@@ -122,3 +132,31 @@ def _flag_tag(cls: type[Flag], name: str) -> Tag:
         return flags
 
     return Tag(name=name, cls=cls, encode=encode, decode=decode)
+
+
+def _exception_tag(cls: type[BaseException], name: str) -> Tag:
+    def encode(error: BaseException) -> dict[str, object]:
+        content: dict[str, object] = {
+            "args": error.args,
+            "attributes": {**vars(error), "traceback_text": traceback_text_of(error)},
+        }
+        if str(decode(content)) != str(error):
+            raise FormError(
+                "it keeps more than its args and attributes. Register its class with "
+                "encode and decode."
+            )
+        return content
+
+    def decode(content: dict[str, Any]) -> BaseException:
+        error = cls.__new__(cls, *content["args"])
+        error.args = tuple(content["args"])
+        vars(error).update(content["attributes"])
+        return error
+
+    return Tag(name=name, cls=cls, encode=encode, decode=decode)
+
+
+def traceback_text_of(error: BaseException) -> str:
+    """Return the traceback as Python prints it; of one that travelled, the first one."""
+    text = getattr(error, "traceback_text", None)
+    return text if isinstance(text, str) else "".join(format_exception(error))

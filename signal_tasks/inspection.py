@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from blinker import ANY, Signal
 from celery import Celery
+from celery.exceptions import QueueNotFound
 
 from .bridge import Bridge
 from .envelope import Envelope
@@ -16,6 +17,7 @@ from .tasks import queue_of
 from .typing import JSONValue
 
 _REFERENCES = frozenset({"model", "model-class"})
+_PARTS = frozenset({"portion", "response"})
 _COPIES = frozenset({"response", "template", "template-copy", "exception"})
 _IDENTITIES = frozenset({"flask"})
 
@@ -73,7 +75,7 @@ def receiver_facts(celery_app: Celery, receiver: Receiver) -> ReceiverFacts:
     is_any = receiver.sender is ANY
     return ReceiverFacts(
         name=receiver.name,
-        queue=queue_of(celery_app, receiver),
+        queue=_queue(celery_app, receiver),
         place=receiver.place,
         sender="any" if is_any else type(receiver.sender).__name__,
         policies=tuple(_policies(receiver)),
@@ -88,10 +90,15 @@ def signals_named(bridge: Bridge, name: str) -> tuple[Signal, ...]:
 
 def notables_of(envelope: Envelope) -> tuple[Notable, ...]:
     """Say what in *envelope* was converted, referenced, copied or left out."""
-    parts = {**envelope.payload, "context": dict(envelope.context)}
-    return tuple(
-        notable for name, part in parts.items() for notable in _notables(part, name)
-    )
+    found = [
+        notable
+        for name, part in envelope.payload.items()
+        for notable in _notables(part, name)
+    ]
+    for name, part in envelope.context.items():
+        path = f"context[{name!r}]"
+        found += (*_left_out(part, path), *_notables(part, path))
+    return tuple(found)
 
 
 def _notables(value: JSONValue, path: str) -> Iterator[Notable]:
@@ -104,20 +111,37 @@ def _notables(value: JSONValue, path: str) -> Iterator[Notable]:
 
 def _notables_of_object(value: dict[str, JSONValue], path: str) -> Iterator[Notable]:
     for key, item in value.items():
+        # The codec gives no other meaning to a key that begins so.
         if key.startswith("~"):
             yield Notable(path=path, kind=_kind(key[1:]), what=key[1:])
+            if key[1:] in _PARTS:
+                yield from _left_out(item, path)
             yield from _notables(item, path)
-        elif key == "left_out" and isinstance(item, list) and item:
-            names = ", ".join(str(name) for name in item)
-            yield Notable(path=path, kind="left out", what=names)
         else:
             yield from _notables(item, f"{path}[{key!r}]")
+
+
+def _left_out(value: JSONValue, path: str) -> Iterator[Notable]:
+    """Say what stayed behind of something that we took a part of."""
+    parts = value if isinstance(value, dict) else {}
+    for key, names in parts.items():
+        if key.endswith("left_out") and isinstance(names, list) and names:
+            of = key.removesuffix("left_out").replace("_", " ")
+            what = of + ", ".join(str(name) for name in names)
+            yield Notable(path=path, kind="left out", what=what)
 
 
 def _kind(tag: str) -> str:
     if tag in _REFERENCES | _IDENTITIES:
         return "referenced"
     return "copied" if tag in _COPIES else "converted"
+
+
+def _queue(celery_app: Celery, receiver: Receiver) -> str:
+    try:
+        return queue_of(celery_app, receiver)
+    except QueueNotFound as error:
+        return f"none: {error.args[0]}"
 
 
 def _documentation(signal: Signal) -> str:

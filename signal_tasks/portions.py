@@ -25,13 +25,18 @@ def portion_of(
         keys: The keys to send; what stands there has to travel. None sends whatever
             does.
         codec: Knows what travels.
+
+    Raises:
+        NotSentError: One of *keys* did not get this far.
     """
     if keys is None:
         sent = {key: item for key, item in items.items() if _travels(item, codec)}
     else:
         sent = {key: items[key] for key in keys if key in items}
-    left_out = [key for key in items if key not in sent]
-    return {"sent": sent, "left_out": left_out}
+    left_out = {key for key in items if key not in sent}
+    if isinstance(items, Portion):
+        left_out |= items.left_out
+    return {"sent": sent, "left_out": sorted(left_out, key=str)}
 
 
 class Portion(dict[str, Any]):
@@ -61,15 +66,29 @@ class Portion(dict[str, Any]):
         self._check(key)
         return super().get(key, default)
 
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove and return the item, or *default* if there was none."""
+        self._check(key)
+        return super().pop(key, *default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the item, or *default*, which then stands there, if there was none."""
+        self._check(key)
+        return super().setdefault(key, default)
+
     def _check(self, key: object) -> None:
-        check_was_sent(key, self.left_out, what=self.what)
+        if not super().__contains__(key):
+            check_was_sent(key, self.left_out, what=self.what)
 
 
-class ChecksHeaders:
-    """Mixed into headers: asking for one that was withheld raises ``NotSentError``."""
+class ChecksKeys:
+    """Mixed into multidicts: asking for what was withheld raises ``NotSentError``."""
 
     left_out: Collection[str]
-    """Names of the headers that stayed behind, in lower case."""
+    """Keys of what stayed behind."""
+
+    what: str
+    """What it is, for errors."""
 
     def __getitem__(self, key: Any) -> Any:
         self._check(key)
@@ -80,18 +99,29 @@ class ChecksHeaders:
         return bool(super().__contains__(key))  # type: ignore[misc]
 
     def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        """Return one header."""
+        """Return the first item of that key."""
         self._check(key)
         return super().get(key, *args, **kwargs)  # type: ignore[misc]
 
     def getlist(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        """Return all headers of that name."""
+        """Return all items of that key."""
         self._check(key)
         return super().getlist(key, *args, **kwargs)  # type: ignore[misc]
 
     def _check(self, key: object) -> None:
-        name = key.lower() if isinstance(key, str) else key
-        check_was_sent(name, self.left_out, what="the headers")
+        check_was_sent(key, self.left_out, what=self.what)
+
+
+class ChecksHeaders(ChecksKeys):
+    """Mixed into headers, whose names are the same in upper and lower case."""
+
+    left_out: Collection[str]
+    """Names of the headers that stayed behind, in lower case."""
+
+    what = "the headers"
+
+    def _check(self, key: object) -> None:
+        super()._check(key.lower() if isinstance(key, str) else key)
 
 
 def check_was_sent(key: object, left_out: Collection[str], *, what: str) -> None:

@@ -78,11 +78,7 @@ class Registry:
         with self._lock:
             former = self._receivers.get(receiver.name)
             if former is not None and not _is_reload(former, receiver):
-                raise RegistrationError(
-                    f"receiver {receiver.name} at {receiver.place} has the name of the "
-                    f"one at {former.place}. Give one of them a name of its own: "
-                    f"async_receiver(..., name='...')."
-                )
+                raise RegistrationError(_clash(former, receiver))
             self._receivers[receiver.name] = receiver
             return former
 
@@ -148,6 +144,21 @@ def module_name(module: str) -> str:
         return str(spec.name)
     file = getattr(main, "__file__", None)
     return Path(file).stem if file else module
+
+
+def _clash(former: Receiver, receiver: Receiver) -> str:
+    if former.place == receiver.place:
+        return (
+            f"receiver {receiver.name} at {receiver.place} is declared twice. If that is "
+            "inside a function, such as an app factory, declare it outside, or give each "
+            "app a Bridge of its own; else give each a name: "
+            "async_receiver(..., name='...')."
+        )
+    return (
+        f"receiver {receiver.name} at {receiver.place} has the name of the one at "
+        f"{former.place}. Give one of them a name of its own: "
+        "async_receiver(..., name='...')."
+    )
 
 
 def _importable_name(handler: Handler) -> str:

@@ -24,8 +24,8 @@ class Deliver(Protocol):
         sender: object,
         kwargs: Mapping[str, object],
         receivers: Sequence[Receiver],
-    ) -> None:
-        """Send the event to *receivers*."""
+    ) -> str | None:
+        """Send the event to *receivers*; return its identifier if it has one."""
         ...
 
 
@@ -38,10 +38,15 @@ class RelayReceiver:
         self.receivers: tuple[Receiver, ...] = ()
         """Replaced as a whole, so that a thread that is sending sees old or new."""
 
-    def __call__(self, sender: object, /, **kwargs: object) -> None:
-        """Pass the event on, unless the bridge's own work caused it."""
-        if not is_quiet():
-            self._deliver(self._signal, sender, kwargs, self.receivers)
+    def __call__(self, sender: object, /, **kwargs: object) -> str | None:
+        """Pass the event on, unless the bridge's own work caused it.
+
+        Returns:
+            The event's identifier, which ``signal.send()`` hands to the sender.
+        """
+        if is_quiet():
+            return None
+        return self._deliver(self._signal, sender, kwargs, self.receivers)
 
 
 class RelayReceivers:

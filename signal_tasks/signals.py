@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from blinker import Namespace, Signal
 
-from .event import quiet
+from .event import Event, quiet
 from .exceptions import RefusedError, SignalTasksError
 
 _logger = logging.getLogger(__name__)
@@ -27,10 +28,22 @@ dispatch_failed = _namespace.signal(
 envelope_refused = _namespace.signal(
     "envelope-refused", doc="A worker got an envelope that it will not run."
 )
+handler_finished = _namespace.signal(
+    "handler-finished", doc="A handler has run in a worker, or raised."
+)
 event_discarded = _namespace.signal(
     "event-discarded",
     doc="A worker dropped an event, as its receiver wants where something is gone.",
 )
+
+LIFECYCLE_SIGNALS = (
+    event_published,
+    dispatch_failed,
+    handler_finished,
+    envelope_refused,
+    event_discarded,
+)
+"""All of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +84,40 @@ class EnvelopeRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerFinished:
+    """Details of :data:`handler_finished`.
+
+    .. versionadded:: 0.1
+    """
+
+    event: Event
+    seconds: float
+    """How long the handler ran, on the wall's clock."""
+    error: BaseException | None
+    """What it raised; Celery may try it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventDiscarded:
-    """Details of :data:`event_discarded`."""
+    """Details of :data:`event_discarded`.
+
+    .. versionadded:: 0.1
+    """
 
     event_id: str
     receiver: str
     error: RefusedError
 
 
+Details: TypeAlias = (
+    EventPublished | DispatchFailed | HandlerFinished | EnvelopeRefused | EventDiscarded
+)
+
+
 def report(
     signal: Signal,
     application: object,
-    details: EventPublished | DispatchFailed | EnvelopeRefused | EventDiscarded,
+    details: Details,
 ) -> None:
     """Send a lifecycle signal, surviving whatever its receivers do."""
     if not signal.receivers:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from traceback import format_exception
 from typing import Any, Self
 
 from jinja2 import Template
@@ -19,6 +18,7 @@ from werkzeug.wrappers import Response
 
 from .codec import Codec
 from .exceptions import NotSentError
+from .forms import traceback_text_of
 from .portions import ChecksHeaders, Portion, portion_of
 from .typing import named_items
 
@@ -67,7 +67,7 @@ class ResponseSnapshot(BareResponse):
 
     @classmethod
     def of(cls, response: BareResponse, *, body: bool = False) -> Self:
-        """Copy *response* without consuming it.
+        """Copy *response* without consuming it; a snapshot is its own copy.
 
         Call it in ``extract=`` to send the body too, which otherwise stays behind.
 
@@ -77,23 +77,27 @@ class ResponseSnapshot(BareResponse):
 
         Raises:
             ValueError: The body is asked for, and it is streamed.
+            NotSentError: The body of a snapshot is asked for, and it did not travel.
         """
+        if isinstance(response, cls):
+            if body:
+                response.get_data()
+            return response
         headers = [
             (name, value)
             for name, value in response.headers
             if name.lower() not in _WITHHELD_HEADERS
         ]
-        copy = cls.from_parts(
+        length = _length(response)
+        if length and "Content-Length" not in response.headers:
+            headers.append(("Content-Length", str(length)))
+        return cls.from_parts(
             status=response.status,
             headers=headers,
             left_out=sorted(_WITHHELD_HEADERS & set(response.headers.keys(lower=True))),
             is_streamed=bool(getattr(response, "is_streamed", False)),
             body=_body_of(response) if body else None,
         )
-        length = _length(response)
-        if length is not None:
-            copy.content_length = length
-        return copy
 
     @classmethod
     def from_parts(
@@ -137,9 +141,20 @@ class ResponseSnapshot(BareResponse):
             )
         return self._body.decode() if as_text else self._body
 
-    def get_json(self) -> Any:
-        """Return what the body says as JSON, where it was sent."""
-        return json.loads(self.get_data())
+    def get_json(self, force: bool = False, silent: bool = False) -> Any:
+        """Return what the body says as JSON, where it was sent; None if it is no JSON."""
+        if not (force or self.is_json):
+            return None
+        try:
+            return json.loads(self.get_data())
+        except ValueError:
+            if not silent:
+                raise
+            return None
+
+    def calculate_content_length(self) -> int | None:
+        """Return the length of the body, as far as it was known without making it."""
+        return self.content_length
 
     data = property(get_data)
     json = property(get_json)
@@ -158,7 +173,7 @@ class _ResponseHeaders(ChecksHeaders, Headers):
         self, headers: list[tuple[str, str]], left_out: Collection[str]
     ) -> None:
         super().__init__(headers)
-        self.left_out = frozenset(name.lower() for name in left_out)
+        self.left_out = frozenset(left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +203,18 @@ class ExceptionSnapshot(Exception):  # noqa: N818  # it stands for any exception
         self.message = message
         self.traceback_text = traceback_text
         """The traceback as Python prints it, with those of its causes."""
+        # Whoever prints the exception, as a handler that logs it does, prints this too.
+        self.add_note(f"As it was raised:\n{traceback_text}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Celery pickles what a handler raises, on its way to another process.
+        return _decode_exception, (_encode_exception(self),)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"an ExceptionSnapshot has no {name}: only the type, message and traceback of "
+            "an exception travel. Register its class with register_type()."
+        )
 
     def __repr__(self) -> str:
         return f"<ExceptionSnapshot of {self.type_name}>"
@@ -238,9 +265,16 @@ def _encode_exception(error: BaseException) -> dict[str, str]:
         }
     return {
         "type_name": f"{type(error).__module__}.{type(error).__qualname__}",
-        "message": str(error),
-        "traceback_text": "".join(format_exception(error)),
+        "message": _message_of(error),
+        "traceback_text": traceback_text_of(error),
     }
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001  # it may be anything, in the user's code
+        return f"<its __str__ raised {type(failure).__name__}>"
 
 
 def _decode_exception(parts: Mapping[str, str]) -> ExceptionSnapshot:
@@ -250,7 +284,7 @@ def _decode_exception(parts: Mapping[str, str]) -> ExceptionSnapshot:
 def _encode_portion(portion: Portion) -> dict[str, object]:
     return {
         "sent": dict(portion),
-        "left_out": sorted(portion.left_out),
+        "left_out": sorted(portion.left_out, key=str),
         "what": portion.what,
     }
 
@@ -267,7 +301,8 @@ def portioned_context(
     codec: Codec, kwargs: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return *kwargs* of Flask's template signals with the part of the context that travels."""
-    context = named_items(kwargs.get("context"))
+    given = kwargs.get("context")
+    context = given if isinstance(given, Portion) else named_items(given)
     if context is None:
         return kwargs
     portion = portion_of(context, None, codec)

@@ -153,15 +153,17 @@ class ReceiverTasks:
     def _add(self, host: CeleryHost, receiver: Receiver) -> None:
         celery_app = host.celery_app
         _check_name(celery_app, receiver.name)
+        serves = (host, receiver)
+        if getattr(celery_app.tasks.get(receiver.name), "serves", None) == serves:
+            return
         # Celery would keep the old task of this name.
         celery_app.tasks.pop(receiver.name, None)
         options = {**_DEFAULTS, **receiver.task_options}
         # Refusals are logged by the consumer, and no retry would mend them.
         for expected in ("dont_autoretry_for", "throws"):
             options[expected] = (*options.get(expected, ()), RefusedError)
-        base: type[ReceiverTask] = type(
-            "ReceiverTask", (ReceiverTask, celery_app.Task), {}
-        )
+        bases = (ReceiverTask, celery_app.Task)
+        base: type[ReceiverTask] = type("ReceiverTask", bases, {"serves": serves})
         make_task: Callable[[Callable[..., object]], object] = celery_app.task(
             name=receiver.name,
             base=base,

@@ -7,6 +7,8 @@ import functools
 import importlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +30,7 @@ from signal_tasks import (
     event_published,
 )
 from signal_tasks.registry import place_of
+from signal_tasks.signals import LIFECYCLE_SIGNALS
 from tests.in_memory import KEY, Broker, new_celery_app
 
 MODULE = __name__
@@ -103,6 +106,20 @@ def test_send_runs_nothing_here(bridge: Bridge, broker: Broker, signal: Signal) 
 
     assert mailer.sent == []
     assert broker.names() == ["mail"]
+
+
+def test_send_returns_the_events_identifier(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """Whoever sends a signal can tell which event the handlers in the worker had."""
+
+    @bridge.async_receiver(signal, name="note")
+    def note(_sender: object) -> str:
+        return current_event.id
+
+    ((_, event_id),) = signal.send()
+
+    assert broker.run() == [event_id]
 
 
 @pytest.mark.parametrize("handler", [handle, handle_async], ids=["plain", "async"])
@@ -490,6 +507,23 @@ def test_what_is_no_signal_is_refused(bridge: Bridge, wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "lifecycle_signal", LIFECYCLE_SIGNALS, ids=lambda one: one.name
+)
+def test_report_of_the_bridge_on_itself_is_refused(
+    bridge: Bridge, lifecycle_signal: Signal
+) -> None:
+    """An async receiver of a lifecycle signal would cause the next one, for ever."""
+    with pytest.raises(RegistrationError, match="plain receiver"):
+        bridge.async_receiver(lifecycle_signal)
+
+
+def test_method_in_its_class_is_refused(bridge: Bridge, signal: Signal) -> None:
+    """A method has no instance yet where its class is made, so no worker has one."""
+    with pytest.raises(RegistrationError, match="decorated in its class"):
+        bridge.async_receiver(signal)(Mailer.send)
+
+
+@pytest.mark.parametrize(
     "option",
     [
         {"delivery": "outbox"},
@@ -679,3 +713,73 @@ def test_send_without_an_app_says_what_is_missing(signal: Signal) -> None:
 
     with pytest.raises(ConfigurationError, match=r"SignalTasks\(app\)"):
         signal.send()
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@contextmanager
+def restored_tenant(name: str) -> Iterator[None]:
+    """Work for the tenant called *name*."""
+    token = tenant.set(name)
+    try:
+        yield
+    finally:
+        tenant.reset(token)
+
+
+def test_context_of_ones_own_is_restored(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """A bridge without Flask has the contexts that are registered on it."""
+    bridge.context("tenant", tenant.get, restored_tenant)
+    for name, context in (("asks", ("tenant",)), ("does not", ())):
+        bridge.async_receiver(signal, name=name, context=context)(
+            lambda _: tenant.get()
+        )
+
+    with restored_tenant("north"):
+        signal.send("web")
+
+    assert broker.run() == ["north", "nobody"]
+
+
+def test_contexts_of_flask_are_not_those_of_a_bridge_without_it(
+    bridge: Bridge, signal: Signal
+) -> None:
+    """Asking for the request where there is none to have is an error at the send."""
+    bridge.async_receiver(signal, name="note", context=("request",))(handle)
+
+    with pytest.raises(EncodeError, match="there are none"):
+        signal.send("web")
+
+
+def test_wrong_context_is_refused(bridge: Bridge, signal: Signal) -> None:
+    """An option that cannot be read is an error at the import."""
+    with pytest.raises(RegistrationError, match="context= takes names"):
+        bridge.async_receiver(signal, context="request")
+
+
+def test_arguments_are_adapted(bridge: Bridge, broker: Broker, signal: Signal) -> None:
+    """A signal's arguments can be made to travel for every receiver of it."""
+    bridge.adapt(signal, lambda kwargs: {name: str(kwargs[name]) for name in kwargs})
+    bridge.async_receiver(signal, name="note")(handle)
+
+    signal.send("web", order=object)
+
+    assert broker.run() == [("web", {"order": "<class 'object'>"})]
+
+
+def test_rehearsal_is_for_those_who_would_hear(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """It asks the receivers of that sender, and nothing is sent."""
+    bridge.async_receiver(signal, sender="web", name="web")(handle)
+    bridge.async_receiver(signal, sender="app", name="app")(handle)
+    bridge.async_receiver(signal, name="any")(handle)
+    bridge.disconnect("any")
+
+    envelopes, failures = bridge.rehearse(signal, "web", {"order": 7})
+
+    assert [envelope.receiver for envelope in envelopes] == ["web"]
+    assert (failures, broker.take()) == ([], [])

@@ -19,12 +19,13 @@ from signal_tasks.event import (
 EVENT = Event(
     id="e1",
     signal="order-placed",
+    receiver="shop.bill",
     sent_at=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
     attempt=2,
     trail=("cart-filled", "cart-checked-out"),
     headers={"x": "y"},
 )
-FACTS = ("id", "signal", "sent_at", "attempt", "hops", "headers")
+FACTS = ("id", "signal", "receiver", "sent_at", "attempt", "hops", "headers")
 
 
 def test_current_event_is_false_outside_a_handler() -> None:
@@ -112,6 +113,7 @@ def test_events_of_concurrent_coroutines_are_their_own() -> None:
         event = Event(
             id=f"e{number}",
             signal="s",
+            receiver="r",
             sent_at=EVENT.sent_at,
             attempt=1,
             trail=(),

@@ -267,19 +267,17 @@ def test_only_app_gets_what_nobody_sends(
     assert broker_of(app).run() == [(None, app)]
 
 
-@pytest.mark.parametrize("kind", ["two apps", "foreign app", "foreign context"])
-def test_event_of_no_app_is_logged(
+@pytest.mark.parametrize("kind", ["foreign app", "foreign context"])
+def test_event_of_no_app_of_ours_is_logged(
     signal: Signal, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    """An event that belongs to no app of ours, or to we cannot tell which, is logged."""
+    """An event of an app without the extension never fails in that app's request."""
     bridge = Bridge()
     bridge.async_receiver(signal, name="note")(note_app)
     apps = two_apps(bridge)
     foreign = Flask("foreign")
 
-    if kind == "two apps":
-        signal.send()
-    elif kind == "foreign app":
+    if kind == "foreign app":
         with apps[0].app_context():
             signal.send(foreign)
     else:
@@ -288,7 +286,67 @@ def test_event_of_no_app_is_logged(
 
     assert [broker_of(app).take() for app in apps] == [[], []]
     (record,) = caplog.records
-    assert "belongs to no app that has SignalTasks" in record.message
+    assert "belongs to an app that has no SignalTasks" in record.message
+
+
+def test_strangers_are_told_of_once(
+    signal: Signal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another app in the process does not fill the log with each of its requests."""
+    bridge = Bridge()
+    bridge.async_receiver(signal, name="note")(note_app)
+    app = new_app(bridge)
+    foreign = Flask("foreign")
+
+    signal.send(foreign)
+    signal.send(foreign)
+
+    assert len(caplog.records) == 1
+    assert broker_of(app).take() == []
+
+
+def test_event_of_an_unclear_app_raises_in_testing(signal: Signal) -> None:
+    """Outside any context, nothing tells two apps apart, and the developer hears so."""
+    bridge = Bridge()
+    bridge.async_receiver(signal, name="note")(note_app)
+    apps = two_apps(bridge)
+
+    with pytest.raises(ConfigurationError, match="there are 2 apps"):
+        signal.send()
+
+    assert [broker_of(app).take() for app in apps] == [[], []]
+
+
+def test_event_of_an_unclear_app_is_logged_in_production(
+    signal: Signal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In production the same is an error in the log."""
+    bridge = Bridge()
+    bridge.async_receiver(signal, name="note")(note_app)
+    apps = two_apps(bridge)
+    for app in apps:
+        app.config["SIGNAL_TASKS_ON_ERROR"] = "log"
+
+    signal.send()
+
+    (record,) = caplog.records
+    assert "nothing tells to which it belongs" in record.message
+    assert [broker_of(app).take() for app in apps] == [[], []]
+
+
+def test_unsigned_envelopes_are_warned_of_once(
+    signal: Signal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An app without a SECRET_KEY hears what that means, and not at every event."""
+    bridge = Bridge()
+    bridge.async_receiver(signal, name="note")(note_app)
+    app = new_app(bridge, SECRET_KEY=None)
+
+    signal.send(app)
+    signal.send(app)
+
+    warnings = [one.message for one in caplog.records if "not signed" in one.message]
+    assert len(warnings) == 1
 
 
 def test_receivers_of_one_app_leave_other_apps_alone(signal: Signal) -> None:

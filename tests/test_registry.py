@@ -135,6 +135,14 @@ def test_same_handler_cannot_have_a_name_twice(registry: Registry) -> None:
         registry.add(make_receiver(handle))
 
 
+def test_handler_of_a_factory_that_runs_twice_is_refused(registry: Registry) -> None:
+    """The second app of a factory with handlers inside needs a bridge of its own."""
+    registry.add(make_receiver(local_function()))
+
+    with pytest.raises(RegistrationError, match="a Bridge of its own"):
+        registry.add(make_receiver(local_function()))
+
+
 def test_methods_of_two_objects_cannot_have_one_name(registry: Registry) -> None:
     """The second object's method does not silently take the place of the first's."""
     registry.add(make_receiver(Mailer().welcome))

@@ -10,16 +10,46 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fakeredis import TcpFakeServer
+from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 
+class PatientConnection:
+    """Mixed into fakeredis's handler: an error reply does not end the connection.
+
+    fakeredis 2.40 hangs up after one. A client that uses its connection again before it
+    hears of that, after a NOSCRIPT for instance, would lose what it sends.
+    """
+
+    current_client: Any
+
+    def setup(self) -> None:
+        """Take errors for the replies that they are, before the first command."""
+        super().setup()  # type: ignore[misc]
+        read = self.current_client.read_response
+
+        def read_or_error() -> object:
+            try:
+                return read()
+            except ResponseError as error:
+                return error
+
+        self.current_client.read_response = read_or_error
+
+
 class PromptServer(TcpFakeServer):
     """The fake server without the kernel's 40 ms of waiting in every pipeline."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__(address)
+        handler: Any = self.RequestHandlerClass
+        patient: Any = type("Handler", (PatientConnection, handler), {})
+        self.RequestHandlerClass = patient
 
     def get_request(self) -> tuple[socket.socket, object]:
         """Accept a connection that sends small packets at once."""

@@ -108,7 +108,7 @@ class Stack:
             runs = self.runs(event_id)
             return runs if len(runs) >= count else None
 
-        return wait_for(enough, f"{count} runs of an event\n{self.worker.log}")
+        return wait_for(enough, f"{count} runs of an event")
 
     def await_run(self, event_id: str, handler: str) -> Run:
         """Return the first run of *handler* for the event."""
@@ -117,13 +117,13 @@ class Stack:
             runs = self.runs(event_id)
             return next((run for run in runs if run.handler == handler), None)
 
-        return wait_for(of_handler, f"a run of {handler}\n{self.worker.log}")
+        return wait_for(of_handler, f"a run of {handler}")
 
     def await_effect(self, event_id: str, handler: str) -> Run:
         """Return the first run of *handler* for an event that this one has caused."""
         return wait_for(
             lambda: next(iter(self.effects(event_id, handler)), None),
-            f"a run of {handler}\n{self.worker.log}",
+            f"a run of {handler}",
         )
 
     def effects(self, event_id: str, *handlers: str) -> Sequence[Run]:

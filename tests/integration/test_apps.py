@@ -61,7 +61,7 @@ class Warehouse:
                 (one for one in self.records() if facts.items() <= one.items()), None
             )
 
-        return wait_for(first, f"a record with {facts}\n{self.worker.log}")
+        return wait_for(first, f"a record with {facts}")
 
     def settle(self) -> None:
         """Wait until all that was sent before has run."""

@@ -27,12 +27,10 @@ T = TypeVar("T")
 def wait_for(answer: Callable[[], T | None], what: str) -> T:
     """Ask until *answer* gives something true; only a failing test waits to the end."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        found = answer()
-        if found:
-            return found
+    while not (found := answer()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.01)
-    raise AssertionError(f"waited {PATIENCE_SECONDS:g} seconds in vain for {what}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,4 +126,4 @@ def await_answer(worker: Worker, celery_app: Celery) -> None:
         assert worker.child.exit_code is None, worker.log
         return bool(celery_app.control.ping([worker.node], timeout=0.5, limit=1))
 
-    wait_for(answers, f"an answer of {worker.node}; it wrote:\n{worker.log}")
+    wait_for(answers, f"an answer of {worker.node}")

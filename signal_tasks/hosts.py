@@ -1,0 +1,119 @@
+"""Which application an event belongs to, of those that a bridge serves."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from weakref import WeakSet
+
+from celery import Celery
+
+from .envelope import Seal
+from .exceptions import ConfigurationError
+from .publisher import CeleryPublisher
+from .references import Database, SessionSource, closing_session
+from .tasks import CeleryHost
+
+_logger = logging.getLogger(__name__)
+
+_MEND = (
+    "Send it with the app as its sender or inside an app context, and call "
+    "SignalTasks.init_app(app) for the app."
+)
+
+
+class Hosts:
+    """The hosts of one bridge, which it does not keep alive."""
+
+    def __init__(self) -> None:
+        self._hosts: WeakSet[CeleryHost] = WeakSet()
+        self._has_told_of_strangers = False
+
+    def add(self, host: CeleryHost) -> None:
+        """Serve *host* too."""
+        self._hosts.add(host)
+
+    def of(self, sender: object) -> CeleryHost | None:
+        """Return the host that an event of *sender* belongs to.
+
+        None where it is nobody's: an app without the extension sent it, or there are
+        several and nothing tells which, and none of them wants to hear of that. It is
+        logged.
+
+        Raises:
+            ConfigurationError: There is no host at all, or one of several wants to hear
+                that it is not clear which.
+        """
+        hosts = tuple(self._hosts)
+        unsure: list[CeleryHost] = []
+        for host in hosts:
+            claim = host.claims(sender)
+            if claim:
+                return host
+            if claim is None:
+                unsure.append(host)
+        if len(unsure) == 1:
+            return unsure[0]
+        if not hosts:
+            raise ConfigurationError(
+                "a signal with async receivers was sent, and no app is there to run "
+                "them: call SignalTasks(app) or init_app(app), or without Flask use "
+                "Bridge(celery_app) and its async_receiver()."
+            )
+        self._explain(unsure)
+        return None
+
+    def _explain(self, unsure: list[CeleryHost]) -> None:
+        if not unsure:
+            self._tell_of_strangers()
+            return
+        message = (
+            f"event not sent: there are {len(unsure)} apps that have SignalTasks, and "
+            f"nothing tells to which it belongs. {_MEND}"
+        )
+        if any(host.raises for host in unsure):
+            raise ConfigurationError(message)
+        _logger.error(message)
+
+    def _tell_of_strangers(self) -> None:
+        """Log once that there are other apps; each of their requests would repeat it."""
+        if not self._has_told_of_strangers:
+            self._has_told_of_strangers = True
+            _logger.warning(
+                "event not sent: it belongs to an app that has no SignalTasks. %s Later "
+                "ones are left out without a word. Receivers of some apps only belong "
+                "to a Bridge of their own, or name their sender.",
+                _MEND,
+            )
+
+
+class PlainHost:
+    """A Celery app alone, with no web framework around it."""
+
+    def __init__(
+        self,
+        *,
+        celery_app: Celery,
+        seal: Seal,
+        publisher: CeleryPublisher,
+        raises: bool,
+        max_hops: int,
+        session: SessionSource | None,
+    ) -> None:
+        self.celery_app = celery_app
+        self.application = celery_app
+        self.seal = seal
+        self.publisher = publisher
+        self.raises = raises
+        self.max_hops = max_hops
+        self.database = Database(session=session)
+        self._session = session
+
+    def claims(self, sender: object) -> None:
+        """Leave it open: there is nothing to tell by whose event it is."""
+
+    def context(self) -> AbstractContextManager[object]:
+        """Return a context that closes the handler's session, if it has one."""
+        if self._session is None:
+            return nullcontext()
+        return closing_session(self._session)
