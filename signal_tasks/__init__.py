@@ -23,8 +23,8 @@ from .exceptions import (
     UnsupportedVersionError,
 )
 from .flask import SignalTasks
+from .g_context import RestoredContextWarning
 from .references import Tombstone
-from .request_context import RestoredContextWarning
 from .send_async import in_thread
 from .signals import (
     dispatch_failed,

@@ -15,7 +15,7 @@ from flask import current_app, g, has_app_context, has_request_context, session
 
 from .contexts import Context, as_a_whole
 from .exceptions import ConfigurationError
-from .request_context import session_with
+from .session_context import session_with
 
 #: Where Flask-Login keeps in the session who is logged in, and how.
 _LOGIN_KEYS = ("_user_id", "_fresh", "_id", "_remember")

@@ -18,10 +18,12 @@ from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
+from .g_context import g_context
 from .publisher import CeleryPublisher
 from .references import Database, SessionSource, check_session, closing_session
 from .registry import module_name
-from .request_context import allowed_headers, config_of, flask_contexts
+from .request_context import allowed_headers, config_of, request_context
+from .session_context import session_context
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
 
@@ -92,11 +94,19 @@ class SignalTasks:
         register_snapshots(self.bridge.codec)
         for signal in (template_rendered, before_render_template):
             self.bridge.adapt(signal, partial(portioned_context, self.bridge.codec))
-        session, request, g = flask_contexts(self.bridge.codec)
+        codec = self.bridge.codec
         user, locale = extension_contexts()
         # The order of restoring: the request context takes the session that is there,
         # and Flask-Babel writes into g.
-        self.bridge.contexts.add_first((session, user, request, g, locale))
+        self.bridge.contexts.add_first(
+            (
+                session_context(codec),
+                user,
+                request_context(codec),
+                g_context(codec),
+                locale,
+            )
+        )
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
         host = FlaskHost(app, self.bridge, self._session)

@@ -1,11 +1,10 @@
-"""Flask's request, session and g, as a handler in a worker finds them."""
+"""Flask's request, as a handler in a worker finds it."""
 
 # ruff: noqa: PLW0108  # the proxies are for the worker to look into
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from operator import attrgetter
 from typing import Any
@@ -16,17 +15,12 @@ from flask import (
     Blueprint,
     Flask,
     Request,
-    appcontext_pushed,
-    flash,
     g,
-    get_flashed_messages,
     has_request_context,
     request,
     session,
     url_for,
 )
-from flask.ctx import _AppCtxGlobals
-from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
@@ -36,8 +30,6 @@ from signal_tasks import (
     ConfigurationError,
     EncodeError,
     NotSentError,
-    ReadOnlySessionError,
-    RestoredContextWarning,
     SignalTasks,
 )
 from tests.in_memory import broker_of, celery_settings, new_app
@@ -45,7 +37,6 @@ from tests.in_worker import Asked, run_worker, seen_in_worker, send_to
 
 Look = Callable[[], Any]
 
-SECRET = "4111-1111-1111-1111"
 PAYLOAD = {"name": "Ada", "colours": ["red", "blue"]}
 VISIT: dict[str, Any] = {
     "path": "/shelves/3?colour=red&colour=gr%C3%BCn&empty=",
@@ -86,55 +77,11 @@ class ShelfConverter(BaseConverter):
         return str(value.number)
 
 
-class PlainSession(SessionMixin):
-    """A session that is no dict, as those kept on a server may be."""
-
-    def __init__(self) -> None:
-        self._items: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        return self._items[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._items[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._items[key]  # pragma: no cover  # a mapping has to have it
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)  # pragma: no cover  # this too
-
-
-class PlainSessions(SessionInterface):
-    """Opens sessions that are no dicts."""
-
-    def open_session(self, *_: object) -> PlainSession:
-        """Open a new one."""
-        return PlainSession()
-
-
 def ask(app: Flask, look: Look, *keys: str, context: Asked = (), **request: Any) -> Any:
     """Return what *look* sees in a worker of a request that was made here."""
     request.setdefault("path", "/shelves/3")
     with app.test_request_context(**request):
         return seen_in_worker(app, look, context or {"request": keys})
-
-
-def ask_session(app: Flask, look: Look, context: Asked = ("session",)) -> Any:
-    """Return what *look* sees in a worker of a session with a name and a basket."""
-    with app.test_request_context("/"):
-        session.update(user_id=7, tags={"new"}, basket=["book"])
-        return seen_in_worker(app, look, context)
-
-
-def ask_g(app: Flask, look: Look, context: Asked = ("g",)) -> Any:
-    """Return what *look* sees in a worker of a ``g`` with a user and a connection."""
-    with app.app_context():
-        g.user, g.db, g._token = "Ada", Connection(), SECRET
-        return seen_in_worker(app, look, context)
 
 
 @pytest.fixture
@@ -597,289 +544,6 @@ def test_handler_runs_without_a_context_that_was_not_there(
     assert seen_in_worker(app, has_request_context, (name,)) is False
 
 
-@pytest.mark.parametrize(
-    "look",
-    [
-        lambda: session["user_id"],
-        lambda: session.get("user_id"),
-        lambda: next(session[key] for key in session),
-        lambda: dict(session)["user_id"],
-        lambda: next(iter(session.values())),
-        lambda: {**session}["user_id"],
-        lambda: session.copy()["user_id"],
-    ],
-    ids=["item", "get", "iter", "dict", "values", "unpacked", "copy"],
-)
-def test_session_is_read_as_a_dict(app: Flask, look: Look) -> None:
-    """Every way to read the session gives what it held."""
-    assert ask_session(app, look) == 7
-
-
-def test_session_keeps_types(app: Flask) -> None:
-    """What stands in the session comes back as it was, and what does not, does not."""
-    assert ask_session(
-        app,
-        lambda: (
-            *(session["tags"], len(session), "user_id" in session, "none" in session),
-            *(session.get("none", 1), session.permanent, session.new, session.modified),
-        ),
-    ) == ({"new"}, 3, True, False, 1, False, False, False)
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda: session.update(user_id=8),
-        lambda: session.__setitem__("user_id", 8),
-        lambda: session.__delitem__("user_id"),
-        lambda: session.__ior__({"user_id": 8}),
-        lambda: session.pop("user_id"),
-        lambda: session.pop("user_id", None),
-        lambda: session.popitem(),
-        lambda: session.clear(),
-        lambda: session.setdefault("user_id", 8),
-        lambda: setattr(session, "permanent", True),
-        lambda: setattr(session, "modified", True),
-        lambda: flash("hello"),
-    ],
-    ids=[
-        *("update", "set", "delete", "or", "pop", "pop default", "popitem", "clear"),
-        *("setdefault", "permanent", "modified", "flash"),
-    ],
-)
-@pytest.mark.parametrize("context", ["session", "request"])
-def test_session_is_not_written(app: Flask, write: Look, context: str) -> None:
-    """Every way to write to the session is an error that says where to write."""
-    with pytest.raises(ReadOnlySessionError, match="Write it in the request"):
-        ask_session(app, write, (context,))
-
-
-def test_session_may_be_of_any_class(app: Flask) -> None:
-    """Sessions that are kept on a server, and are no dicts, travel too."""
-    app.session_interface = PlainSessions()
-
-    seen = ask_session(app, lambda: dict(session))
-
-    assert seen == {"user_id": 7, "tags": {"new"}, "basket": ["book"]}
-
-
-def test_session_of_an_app_without_a_key_is_empty(app: Flask) -> None:
-    """The null session that Flask gives to an app without a key travels as it is."""
-    app.secret_key = None
-
-    with app.test_request_context():
-        assert seen_in_worker(app, lambda: dict(session), ("session",)) == {}
-
-
-def test_named_keys_of_the_session_travel_alone(app: Flask) -> None:
-    """A receiver that names keys gets these, and hears of the others by name."""
-    context = {"session": ("user_id", "none")}
-
-    assert ask_session(app, lambda: dict(session), context) == {"user_id": 7}
-    assert ask_session(app, lambda: session.get("none"), context) is None
-    with pytest.raises(NotSentError, match="session had 'basket'"):
-        ask_session(app, lambda: session.get("basket"), context)
-
-
-def test_session_leaves_out_what_does_not_travel(app: Flask) -> None:
-    """Without named keys, a value that cannot travel is left out by name."""
-
-    def send(context: Asked, look: Look) -> object:
-        app.session_interface = PlainSessions()
-        with app.test_request_context():
-            session["db"] = Connection()
-            return seen_in_worker(app, look, context)
-
-    assert send(("session",), lambda: dict(session)) == {}
-    with pytest.raises(NotSentError, match="session had 'db'"):
-        send(("session",), lambda: session["db"])
-    with pytest.raises(EncodeError, match=r"context\['session'\]\['sent'\]\['db'\]"):
-        send({"session": ("db",)}, lambda: None)  # pragma: no branch
-
-
-@pytest.mark.parametrize(
-    "look",
-    [
-        lambda: session["user_id"],
-        lambda: session.get("user_id"),
-        lambda: session.get("_user_id"),
-        lambda: "user_id" in session,
-        lambda: list(session),
-        lambda: dict(session),
-        lambda: session.items(),
-        lambda: session.values(),
-        lambda: session.copy(),
-    ],
-    ids=[
-        *("item", "get", "underscore", "in", "iter", "dict", "items", "values", "copy"),
-    ],
-)
-def test_session_that_was_not_asked_for_says_so(app: Flask, look: Look) -> None:
-    """A request without its session does not pretend that it was empty."""
-    with pytest.raises(
-        NotSentError, match=r"session did not travel.*context=\('session"
-    ):
-        ask_session(app, look, ("request",))
-
-
-def test_flask_itself_may_look_into_a_session_that_did_not_travel(app: Flask) -> None:
-    """Rendering a template, which asks for flashed messages, still works."""
-    look = lambda: (get_flashed_messages(), session.permanent)  # noqa: E731
-
-    assert ask_session(app, look, ("request",)) == ([], False)
-
-
-@pytest.mark.parametrize(
-    "look",
-    [
-        lambda: g.user,
-        lambda: g.get("user"),
-        lambda: getattr(g, "user", None),
-        lambda: g.pop("user"),
-        lambda: g.setdefault("user", "Bob"),
-        lambda: next(vars(g)[name] for name in g),
-    ],
-    ids=["attribute", "get", "getattr", "pop", "setdefault", "iter"],
-)
-def test_g_is_read_as_usual(app: Flask, look: Look) -> None:
-    """Every way to read g gives what it held."""
-    assert ask_g(app, look) == "Ada"
-
-
-def test_g_knows_what_it_has(app: Flask) -> None:
-    """Names that were never set are absent, and iterating gives what travelled."""
-    assert ask_g(
-        app,
-        lambda: (
-            *("user" in g, "none" in g, hasattr(g, "none"), g.get("none", 1)),
-            *(list(g), g.pop("none", 2), hasattr(g, "_none")),
-        ),
-    ) == (True, False, False, 1, ["user"], 2, False)
-
-
-@pytest.mark.parametrize(
-    "look",
-    [
-        lambda: g.db,
-        lambda: g.get("db"),
-        lambda: g.get("db", 1),
-        lambda: getattr(g, "db", None),
-        lambda: hasattr(g, "db"),
-    ],
-    ids=["attribute", "get", "default", "getattr", "hasattr"],
-)
-def test_what_g_leaves_out_is_not_simply_absent(app: Flask, look: Look) -> None:
-    """Asking g for what could not travel is an error that says so."""
-    with pytest.raises(NotSentError, match="g had 'db'"):
-        ask_g(app, look)
-
-
-def test_g_is_filled_anew_as_flask_documents_it(app: Flask) -> None:
-    """What cannot travel is made anew in the worker, and closed when that is done."""
-    closed: list[object] = []
-
-    def get_db() -> object:
-        if "db" not in g:
-            g.db = Connection()
-        return g.db
-
-    @app.teardown_appcontext
-    def close_db(_: object) -> None:
-        closed.append(g.pop("db", None))
-
-    with pytest.warns(RestoredContextWarning, match=r"g\.db"):
-        made = ask_g(app, lambda: (get_db(), get_db(), g.get("db")))
-
-    in_worker, *_, here = closed
-    assert made == (in_worker, in_worker, in_worker)
-    assert in_worker is not here
-
-
-def test_named_keys_of_g_travel_alone(app: Flask) -> None:
-    """A receiver that names keys gets these, with an underscore too."""
-    context = {"g": ("_token", "user")}
-
-    assert ask_g(app, lambda: (g._token, g.user), context) == (SECRET, "Ada")
-    with pytest.raises(EncodeError, match=r"context\['g'\]\['sent'\]\['db'\]"):
-        ask_g(app, lambda: None, {"g": ("db",)})  # pragma: no branch
-
-
-def test_names_with_an_underscore_are_the_extensions_own(app: Flask) -> None:
-    """What extensions keep in g stays behind, and they do not find it missing."""
-    assert ask_g(app, lambda: (g.get("_token"), getattr(g, "_token", 1))) == (None, 1)
-
-
-def set_attribute() -> int:
-    """Write to g, and return the line."""
-    line = set_attribute.__code__.co_firstlineno + 3
-    g.user = "Bob"
-    return line
-
-
-def set_default() -> int:
-    """Write to g by another way, and return the line."""
-    line = set_default.__code__.co_firstlineno + 3
-    g.setdefault("seen", "now")
-    return line
-
-
-@pytest.mark.parametrize("write", [set_attribute, set_default])
-def test_writing_to_g_warns(app: Flask, write: Callable[[], int]) -> None:
-    """The warning names what was set and points at the line that did it."""
-    with pytest.warns(RestoredContextWarning, match="signal.connect") as caught:
-        line = ask_g(app, write)
-
-    [warning] = caught
-    assert (warning.filename, warning.lineno) == (__file__, line)
-
-
-def test_written_g_is_read_again(app: Flask) -> None:
-    """A handler that writes to g all the same finds what it wrote."""
-
-    def write() -> object:
-        g.user = "Bob"
-        del g.user
-        g.user = g._own = "Carl"
-        return g.user, g.get("_own")
-
-    with pytest.warns(RestoredContextWarning):
-        assert ask_g(app, write) == ("Carl", "Carl")
-
-
-def test_g_that_was_not_asked_for_is_free(app: Flask) -> None:
-    """Without the context, g is the worker's own, to read and to write."""
-
-    def write() -> object:
-        before = g.get("user")
-        g.user = "Bob"
-        return before, g.user
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert ask_g(app, write, ()) == (None, "Bob")
-
-
-def test_g_keeps_what_the_worker_put_there(app: Flask) -> None:
-    """What the app's class and its receivers put into a new g is not thrown away."""
-
-    class Globals(_AppCtxGlobals):
-        def __init__(self) -> None:
-            self.trace = []
-
-        def note(self) -> int:
-            self.trace.append("noted")
-            return len(self.trace)
-
-    def fill(_: object) -> None:
-        g._pool = "open"
-
-    app.app_ctx_globals_class = Globals
-    with appcontext_pushed.connected_to(fill, app):
-        seen = ask_g(app, lambda: (g.note(), g._pool, g.user, isinstance(g, Globals)))
-
-    assert seen == (1, "open", "Ada", True)
-
-
 def resend(app: Flask, context: Asked, again: Asked, look: Look) -> Any:
     """Return what *look* sees in the handler of a signal that a handler sent."""
     with app.test_request_context("/shelves/3?q=1", headers=HEADERS, json=PAYLOAD):
@@ -937,14 +601,3 @@ def test_key_that_did_not_arrive_cannot_be_named_again(app: Flask) -> None:
 
     with pytest.raises(EncodeError, match="session had 'basket'"):
         resend(app, context, {"session": ("basket",)}, bool)
-
-
-def test_what_a_handler_made_anew_is_handed_on(app: Flask) -> None:
-    """What a handler puts into g takes the place of what was left out."""
-
-    def fill_and_send() -> object:
-        g.db = "shop.db"
-        return seen_in_worker(app, lambda: g.db, ("g",))
-
-    with pytest.warns(RestoredContextWarning):
-        assert ask_g(app, fill_and_send) == "shop.db"
