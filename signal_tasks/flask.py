@@ -14,7 +14,7 @@ from flask.signals import before_render_template, template_rendered
 from werkzeug.local import LocalProxy
 
 from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
-from .envelope import Seal
+from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
@@ -174,6 +174,7 @@ class FlaskHost:
             ConfigurationError: One is wrong.
         """
         _ = self.raises, self.max_hops, allowed_headers(self._app)
+        _ = _secret_keys(self._app)
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -248,10 +249,7 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
     """Return the app's keys, the one that signs last."""
     config = config_of(app)
-    key = config.get("SECRET_KEY")
-    if not key:
-        return ()
-    return (*(config.get("SECRET_KEY_FALLBACKS") or ()), key)
+    return key_ring(config.get("SECRET_KEY"), config.get("SECRET_KEY_FALLBACKS"))
 
 
 def _object_behind(proxy: Any) -> object:
