@@ -210,6 +210,21 @@ class FlaskHost:
         return self._bridge.publisher(self.celery_app, seconds)
 
 
+def host_of(app: Flask) -> FlaskHost:
+    """Return what :class:`SignalTasks` made of *app*.
+
+    Raises:
+        ConfigurationError: The app has no SignalTasks.
+    """
+    host = app.extensions.get(_EXTENSION)
+    if isinstance(host, FlaskHost):
+        return host
+    raise ConfigurationError(
+        f"the app {app.name} has no SignalTasks: call SignalTasks(app) or "
+        "init_app(app) where it is made."
+    )
+
+
 def create_celery_app(app: Flask) -> Celery:
     """Make a Celery app for *app* as Flask's documentation does.
 
