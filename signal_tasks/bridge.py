@@ -15,7 +15,7 @@ from .consumer import Consumer
 from .contexts import Context, Contexts, as_a_whole, wanted_contexts
 from .declaration import check_choice, check_handler, check_policies, check_signals
 from .dispatcher import Dispatcher, Sending
-from .envelope import Envelope, Seal
+from .envelope import Envelope, Seal, key_ring
 from .exceptions import ConfigurationError, RegistrationError
 from .hosts import Hosts, PlainHost
 from .models import Models
@@ -93,7 +93,7 @@ class Bridge:
         if on_error not in ("raise", "log"):
             raise ConfigurationError("Bridge(on_error=...) is 'raise' or 'log'.")
         if celery_app is not None:
-            keys = () if secret_key is None else (*secret_key_fallbacks, secret_key)
+            keys = key_ring(secret_key, secret_key_fallbacks)
             self._own_host = PlainHost(
                 celery_app=celery_app,
                 seal=Seal(keys),

@@ -16,7 +16,8 @@ from flask.cli import ScriptInfo, pass_script_info
 from .bridge import Bridge
 from .envelope import Envelope
 from .event import quiet
-from .flask import FlaskHost
+from .exceptions import ConfigurationError
+from .flask import FlaskHost, host_of
 from .inspection import (
     ReceiverFacts,
     SignalFacts,
@@ -90,12 +91,10 @@ def explain(
 def _looking_at(info: ScriptInfo) -> Generator[FlaskHost]:
     """Enter the app's context, which here is nobody's event."""
     app = info.load_app()
-    host = app.extensions.get("signal_tasks")
-    if not isinstance(host, FlaskHost):
-        raise click.ClickException(
-            f"the app {app.name} has no SignalTasks: call SignalTasks(app) or "
-            "init_app(app) where it is made."
-        )
+    try:
+        host = host_of(app)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
     with quiet(), app.app_context():
         yield host
 

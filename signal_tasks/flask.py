@@ -15,7 +15,7 @@ from flask.signals import before_render_template, template_rendered
 from werkzeug.local import LocalProxy
 
 from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
-from .envelope import Seal
+from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
@@ -199,6 +199,7 @@ class FlaskHost:
             ConfigurationError: One is wrong.
         """
         _ = self.raises, self.max_hops, allowed_headers(self._app)
+        _ = _secret_keys(self._app)
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -246,6 +247,21 @@ class FlaskHost:
         return self._bridge.publisher(self.celery_app, seconds)
 
 
+def host_of(app: Flask) -> FlaskHost:
+    """Return what :class:`SignalTasks` made of *app*.
+
+    Raises:
+        ConfigurationError: The app has no SignalTasks.
+    """
+    host = app.extensions.get(_EXTENSION)
+    if isinstance(host, FlaskHost):
+        return host
+    raise ConfigurationError(
+        f"the app {app.name} has no SignalTasks: call SignalTasks(app) or "
+        "init_app(app) where it is made."
+    )
+
+
 def create_celery_app(app: Flask) -> Celery:
     """Make a Celery app for *app* as Flask's documentation does.
 
@@ -285,10 +301,7 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
     """Return the app's keys, the one that signs last."""
     config = config_of(app)
-    key = config.get("SECRET_KEY")
-    if not key:
-        return ()
-    return (*(config.get("SECRET_KEY_FALLBACKS") or ()), key)
+    return key_ring(config.get("SECRET_KEY"), config.get("SECRET_KEY_FALLBACKS"))
 
 
 def _object_behind(proxy: Any) -> object:

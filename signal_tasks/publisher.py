@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -50,6 +51,8 @@ class CeleryPublisher:
         self._registry = registry
         self._timeout_seconds = timeout_seconds
         self._pools: dict[int, ProducerPool] = {}
+        # Before the garbage collector comes to the sockets, for it warns of open ones.
+        weakref.finalize(self, _close_own, self._pools).atexit = False
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Hand *envelopes* to the broker, in order, over one connection.
@@ -135,6 +138,12 @@ class CeleryPublisher:
 
     def _address(self) -> str:
         return str(self._celery_app.connection_for_write().as_uri())
+
+
+def _close_own(pools: dict[int, ProducerPool]) -> None:
+    pool = pools.pop(os.getpid(), None)
+    if pool is not None:
+        pool.connections.force_close_all()
 
 
 def _giver_up(deadline: float) -> GiveUp:

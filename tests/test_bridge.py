@@ -649,6 +649,12 @@ def test_wrong_answer_to_errors_is_refused(celery_app: Celery) -> None:
         Bridge(celery_app, on_error="rasie")  # type: ignore[arg-type]
 
 
+def test_fallback_that_is_one_string_is_refused(celery_app: Celery) -> None:
+    """The letters of an older key are no keys that somebody might sign with."""
+    with pytest.raises(ConfigurationError, match="list of keys"):
+        Bridge(celery_app, secret_key="a", secret_key_fallbacks="bc")
+
+
 @pytest.mark.parametrize(
     ("signs", "verifies", "runs"),
     [

@@ -150,7 +150,7 @@ def test_empty_list_says_what_to_do(app: Flask) -> None:
     assert as_json(app, "list") == []
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("explain", "paid")])
+@pytest.mark.parametrize("arguments", [("list",), ("explain", "paid"), ("dev",)])
 def test_app_without_the_extension_is_told(arguments: tuple[str, ...]) -> None:
     """Where SignalTasks was forgotten, the command says so in one line."""
     app = Flask("shop")

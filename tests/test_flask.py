@@ -523,6 +523,10 @@ def test_debug_may_be_switched_on_later(app: Flask, flask_bridge: Bridge) -> Non
         ("SIGNAL_TASKS_PUBLISH_TIMEOUT", 0),
         ("SIGNAL_TASKS_PUBLISH_TIMEOUT", float("nan")),
         ("SIGNAL_TASKS_PUBLISH_TIMEOUT", float("inf")),
+        ("SECRET_KEY_FALLBACKS", "old key"),
+        ("SECRET_KEY_FALLBACKS", b"former key"),
+        ("SECRET_KEY_FALLBACKS", [17]),
+        ("SECRET_KEY_FALLBACKS", 17),
     ],
 )
 def test_wrong_setting_ends_the_start(setting: str, value: object) -> None:
