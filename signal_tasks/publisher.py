@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu import Producer
 from kombu.exceptions import LimitExceeded, OperationalError
@@ -58,7 +59,8 @@ class CeleryPublisher:
         """Hand *envelopes* to the broker, in order, over one connection.
 
         Raises:
-            PublishError: The broker could not be reached or did not answer in time.
+            PublishError: The broker could not be reached, did not answer in time, or
+                refused the login or the queue.
                 The earlier envelopes may be on their way, and so may the last one.
         """
         if not envelopes:
@@ -70,7 +72,7 @@ class CeleryPublisher:
                 while left:
                     self._send(left[0], producer, give_up)
                     left.pop(0)
-        except (OperationalError, LimitExceeded) as error:
+        except (OperationalError, LimitExceeded, AMQPError) as error:
             raise PublishError(
                 f"the broker at {self._address()} did not take {len(left)} of "
                 f"{len(envelopes)} messages ({type(error).__name__}). Is it running, and "

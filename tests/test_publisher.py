@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from amqp.exceptions import AccessRefused, PreconditionFailed
 from blinker import Signal
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -181,15 +182,23 @@ def test_events_leave_again_after_a_hang(signal: Signal, redis_url: str) -> None
     assert Broker(celery_app).names() == ["bill"]
 
 
-def test_error_counts_what_is_left(signal: Signal) -> None:
-    """When a message cannot leave, those before it have, and those after it have not."""
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError(), AccessRefused("wrong password"), PreconditionFailed("queue")],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_counts_what_is_left(signal: Signal, error: Exception) -> None:
+    """When a message cannot leave, those before it have, and those after it have not.
+
+    Some errors of RabbitMQ are such that kombu neither tries again nor wraps them.
+    """
     celery_app = new_celery_app()
     bridge = connect(celery_app, signal)
     for name in ("pack", "ship"):
         bridge.async_receiver(signal, name=name)(print)
 
     def fail(**_: object) -> None:
-        raise OperationalError
+        raise error
 
     celery_app.tasks["pack"].apply_async = fail
 
