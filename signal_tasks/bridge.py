@@ -13,7 +13,13 @@ from .annotations import AnnotatedTypes
 from .codec import Codec
 from .consumer import Consumer
 from .contexts import Context, Contexts, as_a_whole, wanted_contexts
-from .declaration import check_choice, check_handler, check_policies, check_signals
+from .declaration import (
+    check_choice,
+    check_handler,
+    check_name,
+    check_policies,
+    check_signals,
+)
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal, key_ring
 from .exceptions import ConfigurationError, RegistrationError
@@ -155,6 +161,7 @@ class Bridge:
         .. versionadded:: 0.1
         """
         check_signals(signals)
+        check_name(name)
         check_policies(delivery=delivery, once=once)
         check_choice("extract", extract)
         check_choice("condition", condition)

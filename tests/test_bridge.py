@@ -655,6 +655,15 @@ def test_fallback_that_is_one_string_is_refused(celery_app: Celery) -> None:
         Bridge(celery_app, secret_key="a", secret_key_fallbacks="bc")
 
 
+@pytest.mark.parametrize("name", ["", 17, b"bill"], ids=repr)
+def test_what_cannot_be_a_name_is_refused(
+    bridge: Bridge, signal: Signal, name: Any
+) -> None:
+    """A name that no worker would find is refused where the handler is declared."""
+    with pytest.raises(RegistrationError, match=r"async_receiver\(name=\.\.\.\)"):
+        bridge.async_receiver(signal, name=name)
+
+
 @pytest.mark.parametrize(
     ("signs", "verifies", "runs"),
     [
