@@ -14,13 +14,16 @@ from signal_tasks import Bridge
 from signal_tasks.bridge import default_bridge
 from tests.in_memory import KEY, Broker, new_app, new_celery_app
 
-# On a busy machine an example may take long, and that is no failure.
+# On a busy machine an example may take long, and that is no failure. With CI in the
+# environment these begin from Hypothesis' own profile for it, which repeats itself.
 hypothesis.settings.register_profile(
     "patient",
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
+# pytest --hypothesis-profile thorough
+hypothesis.settings.register_profile("thorough", max_examples=1000)
 
 
 @pytest.fixture
