@@ -28,7 +28,7 @@ from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
 from .codec import Codec
 from .contexts import Context
 from .exceptions import ConfigurationError, NotSentError
-from .portions import ChecksHeaders, ChecksKeys, Portion, portion_of
+from .portions import PICK_IT, ChecksHeaders, ChecksKeys, Portion, portion_of
 from .session_context import restored_session
 from .typing import Keys, names_in
 
@@ -181,16 +181,17 @@ def _pushed(context: RequestContext) -> Generator[None]:
             )
 
 
-def _view_args(portion: Mapping[str, Any], matched: Mapping[str, Any]) -> Portion:
+def _view_args(captured: Mapping[str, Any], matched: Mapping[str, Any]) -> Portion:
     """Return the view's arguments as they were, for URL preprocessors may change them.
 
     What a converter made and cannot travel, matching the path has made again.
     """
-    names = portion["left_out"]
+    names = captured["left_out"]
     made_again = {name: matched[name] for name in names if name in matched}
     left_out = [name for name in names if name not in matched]
-    sent = {**made_again, **portion["sent"]}
-    return Portion({"sent": sent, "left_out": left_out}, what="request.view_args")
+    sent = {**made_again, **captured["sent"]}
+    portion = {"sent": sent, "left_out": left_out}
+    return Portion(portion, what="request.view_args", mend=PICK_IT)
 
 
 class _RestoredRequest(Request):
@@ -241,6 +242,10 @@ class _RestoredCookies(ChecksKeys, ImmutableMultiDict[str, str]):  # type: ignor
     """What there is instead of cookies: the names of those that did not travel."""
 
     what = "the cookies"
+    mend = (
+        "Ask for all of them with context={'request': ('Cookie',)}, or pick what you need "
+        "of them with extract=."
+    )
 
     def __init__(self, left_out: frozenset[str]) -> None:
         super().__init__()

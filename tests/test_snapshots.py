@@ -259,8 +259,10 @@ def test_cookies_of_a_response_are_withheld(received: Visit, look: Any) -> None:
     headers = received(request_finished, answer_with_headers)["response"].headers
 
     assert SECRET not in str(headers)
-    with pytest.raises(NotSentError, match="the headers had 'set-cookie'"):
+    with pytest.raises(NotSentError, match="the headers had 'set-cookie'") as caught:
         look(headers)
+    assert "extract=" in str(caught.value)
+    assert "context=" not in str(caught.value)
 
 
 def test_response_without_cookies_has_none(received: Visit) -> None:
@@ -403,8 +405,12 @@ def test_template_context_keeps_what_travels(received: Visit, signal: Any) -> No
     assert context["items"] == [1, {2}]
     assert context.get("none") is None
     for name in ("db", "g", "request"):
-        with pytest.raises(NotSentError, match=f"template's context had '{name}'"):
+        with pytest.raises(
+            NotSentError, match=f"template's context had '{name}'"
+        ) as caught:
             _ = context[name]
+        assert "extract=" in str(caught.value)
+        assert "context=" not in str(caught.value)
 
 
 def test_context_that_is_sent_on_keeps_the_names_of_what_it_lacks() -> None:
