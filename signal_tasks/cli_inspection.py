@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ from .inspection import (
     signals_named,
     signals_of,
 )
+from .registry import signal_name
 from .signals import DispatchFailed
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -120,9 +122,12 @@ def _rehearse(
 def _signals(bridge: Bridge, name: str) -> tuple[Signal, ...]:
     signals = signals_named(bridge, name)
     if not signals:
+        names = [signal_name(one) for item in bridge.registry for one in item.signals]
+        close = get_close_matches(name, names, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
         raise click.ClickException(
-            f"no signal called {name} has an async receiver. `flask signal-tasks list` "
-            "shows those that have."
+            f"no signal called {name} has an async receiver. {hint}`flask signal-tasks "
+            "list` shows those that have."
         )
     return signals
 

@@ -318,11 +318,21 @@ def test_unknown_signal_is_an_error(app: Flask, bridge: Bridge, paid: Signal) ->
     """A name that no receiver listens to leads to the list."""
     bridge.async_receiver(paid, name="shop.bill")(handle)
 
-    result = run(app, "explain", "payed")
+    result = run(app, "explain", "shipment")
 
     assert result.exit_code == 1
-    assert "no signal called payed has an async receiver" in result.output
+    assert "no signal called shipment has an async receiver. `flask" in result.output
     assert "flask signal-tasks list" in result.output
+
+
+def test_signals_name_in_python_leads_to_its_own(app: Flask, bridge: Bridge) -> None:
+    """Who asks for Flask's request_finished hears that it is called request-finished."""
+    bridge.async_receiver(request_finished, name="shop.count")(handle)
+
+    result = run(app, "explain", "request_finished")
+
+    assert result.exit_code == 1
+    assert "Did you mean request-finished?" in result.output
 
 
 @pytest.mark.parametrize("pair", ["order", "=7", ""])
