@@ -209,8 +209,8 @@ class _Departure:
             with _naming_failure("publishing"):
                 self._host.publisher.publish(envelopes)
         except SignalTasksError as error:
-            left = error.envelopes if isinstance(error, PublishError) else len(names)
-            self._note_failure(names[len(names) - left :], error)
+            left = error.receivers if isinstance(error, PublishError) else names
+            self._note_failure(left, error)
             return
         details = EventPublished(
             event_id=self.id, signal=self._sending.signal, receivers=names

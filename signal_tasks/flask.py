@@ -214,7 +214,7 @@ class FlaskHost:
     @contextmanager
     def context(self) -> Generator[None]:
         """Enter a new context of the app, and close the handler's session in the end."""
-        with self._app.app_context(), self._session_context():
+        with self._app.app_context(), self._session_context(), _hinting():
             yield
 
     def _session_context(self) -> AbstractContextManager[object]:
@@ -283,6 +283,20 @@ def create_celery_app(app: Flask) -> Celery:
     )
     celery_app.set_default()
     return celery_app
+
+
+@contextmanager
+def _hinting() -> Generator[None]:
+    """Tell whoever reads a traceback what a handler that misses its request can do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "outside of request context" in str(error):
+            error.add_note(
+                "The handler runs in a worker, after the request. To read from it, ask "
+                "for a copy: async_receiver(..., context=('request', 'session'))."
+            )
+        raise
 
 
 def _number(app: Flask, setting: str, default: float, *, least: float) -> float:

@@ -21,6 +21,7 @@ from flask import (
     appcontext_pushed,
     current_app,
     g,
+    request,
     request_finished,
 )
 
@@ -776,3 +777,21 @@ def test_dropped_app_is_collected(signal: Signal) -> None:
     gc.collect()
 
     assert alive() is None
+
+
+@pytest.mark.parametrize("missing", [True, False], ids=["request", "something else"])
+def test_handler_that_misses_its_request_gets_a_hint(
+    app: Flask, flask_bridge: Bridge, signal: Signal, *, missing: bool
+) -> None:
+    """Whoever swaps the decorator alone learns from the traceback what else to write."""
+
+    @flask_bridge.async_receiver(signal, name="note", max_retries=0)
+    def note(_sender: object) -> object:
+        if missing:
+            return request.path
+        raise RuntimeError
+
+    signal.send(app)
+    (result,) = broker_of(app).run()
+
+    assert ("context=('request', 'session')" in str(result)) is missing

@@ -100,7 +100,8 @@ def test_refused_connection_is_an_error(signal: Signal, transport: str) -> None:
         signal.send()
 
     assert f"127.0.0.1:{port}" in str(caught.value)
-    assert (caught.value.envelopes, caught.value.receiver) == (1, "bill")
+    assert caught.value.receivers == ("bill",)
+    assert caught.value.receiver == "bill"
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
@@ -205,9 +206,23 @@ def test_error_counts_what_is_left(signal: Signal, error: Exception) -> None:
     with pytest.raises(PublishError) as caught:
         signal.send()
 
-    assert caught.value.envelopes == 2
+    assert caught.value.receivers == ("pack", "ship")
     assert caught.value.receiver == "pack, ship"
     assert Broker(celery_app).names() == ["bill"]
+
+
+def test_wrong_option_of_one_receiver_stops_no_other(signal: Signal) -> None:
+    """Where Celery makes no message of one envelope, the others leave all the same."""
+    celery_app = new_celery_app()
+    bridge = connect(celery_app, signal)
+    bridge.async_receiver(signal, name="pack", countdown="soon")(print)
+    bridge.async_receiver(signal, name="ship")(print)
+
+    with pytest.raises(PublishError, match="Mend the receiver's options") as caught:
+        signal.send()
+
+    assert caught.value.receivers == ("pack",)
+    assert sorted(Broker(celery_app).names()) == ["bill", "ship"]
 
 
 def test_threads_share_the_pool(signal: Signal, redis_url: str) -> None:
