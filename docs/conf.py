@@ -25,6 +25,6 @@ html_theme = "furo"
 html_title = f"signal_tasks {release}"
 html_copy_source = False
 html_show_copyright = False
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 pygments_style = "friendly"
 pygments_dark_style = "native"

@@ -24,8 +24,9 @@ from .exceptions import (
     UnsupportedVersionError,
 )
 from .flask import SignalTasks
+from .g_context import RestoredContextWarning
 from .references import Tombstone
-from .request_context import RestoredContextWarning
+from .send_async import in_thread
 from .signals import (
     dead_letter_kept,
     dispatch_failed,
@@ -73,5 +74,6 @@ __all__ = [
     "event_discarded",
     "event_published",
     "handler_finished",
+    "in_thread",
     "register_type",
 ]

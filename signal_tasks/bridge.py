@@ -9,17 +9,29 @@ from typing import Any, Literal, TypeVar
 from blinker import ANY, Signal
 from celery import Celery
 
+from .annotations import AnnotatedTypes
 from .codec import Codec
 from .consumer import Consumer
-from .contexts import Context, Contexts, wanted_contexts
+from .contexts import Context, Contexts, as_a_whole, wanted_contexts
 from .dead_letters import DeadLetterOffice
-from .declaration import check_choice, check_handler, check_policies, check_signals
+from .declaration import (
+    check_choice,
+    check_handler,
+    check_name,
+    check_policies,
+    check_signals,
+)
 from .dispatcher import Dispatcher, Sending
-from .envelope import Envelope, Seal
+from .envelope import Envelope, Seal, key_ring
 from .exceptions import ConfigurationError, RegistrationError
 from .hosts import Hosts, PlainHost
+from .models import Models
 from .publisher import CeleryPublisher
-from .references import missing_policy
+from .references import (
+    SessionSource,
+    check_session,
+    missing_policy,
+)
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .signals import DispatchFailed
@@ -50,6 +62,9 @@ class Bridge:
         publish_timeout_seconds: How long the broker may take to connect or answer.
         max_hops: How many handlers may stand between the first signal and an event.
         dead_letters: Keeps what no worker runs, such as ``store.StoredDeadLetters``.
+        session: The SQLAlchemy session that handlers use outside Flask: a
+            ``scoped_session``, or a callable that returns the current one. Models are
+            loaded in it, and it is closed when the handler has run.
 
     .. versionadded:: 0.1
     """
@@ -64,13 +79,18 @@ class Bridge:
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
         max_hops: int = MAX_HOPS,
         dead_letters: DeadLetterOffice | None = None,
+        session: SessionSource | None = None,
     ) -> None:
+        check_session(session)
         self.codec = Codec()
         """Which types travel, and how."""
         self.registry = Registry()
         """The receivers, by name."""
         self.contexts = Contexts(self.codec)
         """What a worker can restore."""
+        self._models = Models(self.codec)
+        annotated = AnnotatedTypes(self.registry, self._models.register)
+        self.codec.when_unknown(annotated.register)
         self._dispatcher = Dispatcher(self.codec, self.contexts)
         self._tasks = ReceiverTasks(
             self.registry, Consumer(self.registry, self.codec, self.contexts)
@@ -82,7 +102,7 @@ class Bridge:
         if on_error not in ("raise", "log"):
             raise ConfigurationError("Bridge(on_error=...) is 'raise' or 'log'.")
         if celery_app is not None:
-            keys = () if secret_key is None else (*secret_key_fallbacks, secret_key)
+            keys = key_ring(secret_key, secret_key_fallbacks)
             self._own_host = PlainHost(
                 celery_app=celery_app,
                 seal=Seal(keys),
@@ -90,6 +110,7 @@ class Bridge:
                 raises=on_error == "raise",
                 max_hops=max_hops,
                 dead_letters=dead_letters,
+                session=session,
             )
             self.attach(self._own_host)
 
@@ -144,6 +165,7 @@ class Bridge:
         .. versionadded:: 0.1
         """
         check_signals(signals)
+        check_name(name)
         check_policies(delivery=delivery, once=once)
         check_choice("extract", extract)
         check_choice("condition", condition)
@@ -180,8 +202,12 @@ class Bridge:
     ) -> type[T]:
         """Let instances of *cls* travel; works as a class decorator too.
 
-        Enums, dataclasses and named tuples need no functions. Sender and worker both
-        have to register the type, so do it beside its definition.
+        Enums, dataclasses, named tuples, attrs classes, Pydantic models and msgspec
+        structs need no functions. Neither do SQLAlchemy models, which travel as
+        references; a declarative base stands for all models that have it.
+
+        Sender and worker both have to register the type, so do it beside its
+        definition. Types in the annotations of a handler are registered by that.
 
         Args:
             cls: Exactly this class; subclasses are registered for themselves.
@@ -195,7 +221,7 @@ class Bridge:
 
         .. versionadded:: 0.1
         """
-        self.codec.register(cls, encode, decode, tag)
+        self._models.register(cls, encode, decode, tag)
         return cls
 
     def context(
@@ -215,7 +241,7 @@ class Bridge:
                 manager that it returns.
         """
         self.contexts.add(
-            Context(name=name, capture=lambda _: capture(), restore=restore)
+            Context(name=name, capture=as_a_whole(capture), restore=restore)
         )
 
     def adapt(self, signal: Signal, adapt: Adapt) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from flask.cli import AppGroup, ScriptInfo, pass_script_info
@@ -16,9 +15,7 @@ from .dev.stack import StackSettings
 from .dev.supervisor import Supervisor
 from .dev.watching import watch_code
 from .exceptions import ConfigurationError
-
-if TYPE_CHECKING:
-    from flask import Flask
+from .flask import FlaskHost, host_of
 
 group = AppGroup("signal-tasks", help="Signal handlers that run in Celery workers.")
 group.add_command(list_signals)
@@ -93,18 +90,18 @@ def dev(
     worker when its running tasks have finished, then the broker; a second Ctrl-C
     does not wait for the tasks.
     """
-    settings = StackSettings(
-        app=info.app_import_path,
-        host=host,
-        port=port,
-        broker_url=_broker_url(info.load_app(), broker),
-        data_dir=data_dir,
-        concurrency=concurrency,
-        is_debug=reload,
-        grace_seconds=grace,
-    )
     console = Console(sys.stdout, is_coloured=wants_colour(sys.stdout))
     try:
+        settings = StackSettings(
+            app=info.app_import_path,
+            host=host,
+            port=port,
+            broker_url=_broker_url(host_of(info.load_app()), broker),
+            data_dir=data_dir,
+            concurrency=concurrency,
+            is_debug=reload,
+            grace_seconds=grace,
+        )
         watch = watch_code([Path(), *watched]) if reload else None
         exit_code = Supervisor(settings, console, watch=watch).run()
     except ConfigurationError as error:
@@ -112,9 +109,9 @@ def dev(
     sys.exit(exit_code)
 
 
-def _broker_url(app: Flask, asked: str | None) -> str | None:
+def _broker_url(app: FlaskHost, asked: str | None) -> str | None:
     """Return the URL of the broker to use; None to start one."""
     if asked == _EMBEDDED:
         return None
     # Celery itself lets the variable CELERY_BROKER_URL win over the configuration.
-    return asked or app.extensions["celery"].conf.broker_url or None
+    return asked or app.celery_app.conf.broker_url or None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -16,7 +17,8 @@ from flask.cli import ScriptInfo, pass_script_info
 from .bridge import Bridge
 from .envelope import Envelope
 from .event import quiet
-from .flask import FlaskHost
+from .exceptions import ConfigurationError
+from .flask import FlaskHost, host_of
 from .inspection import (
     ReceiverFacts,
     SignalFacts,
@@ -25,6 +27,7 @@ from .inspection import (
     signals_named,
     signals_of,
 )
+from .registry import signal_name
 from .signals import DispatchFailed
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,12 +93,10 @@ def explain(
 def looking_at(info: ScriptInfo) -> Generator[FlaskHost]:
     """Enter the app's context, which here is nobody's event."""
     app = info.load_app()
-    host = app.extensions.get("signal_tasks")
-    if not isinstance(host, FlaskHost):
-        raise click.ClickException(
-            f"the app {app.name} has no SignalTasks: call SignalTasks(app) or "
-            "init_app(app) where it is made."
-        )
+    try:
+        host = host_of(app)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
     with quiet(), app.app_context():
         yield host
 
@@ -121,9 +122,12 @@ def _rehearse(
 def _signals(bridge: Bridge, name: str) -> tuple[Signal, ...]:
     signals = signals_named(bridge, name)
     if not signals:
+        names = [signal_name(one) for item in bridge.registry for one in item.signals]
+        close = get_close_matches(name, names, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
         raise click.ClickException(
-            f"no signal called {name} has an async receiver. `flask signal-tasks list` "
-            "shows those that have."
+            f"no signal called {name} has an async receiver. {hint}`flask signal-tasks "
+            "list` shows those that have."
         )
     return signals
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from .exceptions import DecodeError, EncodeError, RegistrationError
 from .faults import FormError, Step, field_step, key_step, type_name
 from .forms import make_tag, mend_for
-from .tag_table import TagTable, is_same_function
+from .tag_table import Family, TagTable, is_same_function
 from .tags import BUILT_IN_TAGS, Tag, is_utf8_text
 from .typing import JSONValue
 
@@ -89,6 +89,7 @@ class Codec:
         self._max_depth = max_depth
         self._tags = TagTable.of(BUILT_IN_TAGS)
         self._proxies: Mapping[type[object], Callable[[Any], object]] = {}
+        self._latecomers: tuple[Callable[[], None], ...] = ()
         self._lock = Lock()
 
     def register(
@@ -102,8 +103,9 @@ class Codec:
     ) -> None:
         """Let values of *cls* travel.
 
-        Enums, dataclasses and named tuples need no functions. They are decoded
-        without calling ``__init__``, to the state that they were in.
+        Enums and records (dataclasses, named tuples, attrs classes, Pydantic models,
+        msgspec structs) need no functions. They are decoded to the state that they
+        were in, without calling ``__init__`` (of structs, ``__post_init__`` is called).
 
         To register the same again does no harm, and a class that was reloaded takes
         the place of the one before.
@@ -131,6 +133,50 @@ class Codec:
                     "that what it stands for travels."
                 )
             self._tags = self._tags.with_tag(new)
+
+    def register_family(
+        self,
+        tag: str,
+        covers: Callable[[type[object]], bool],
+        encode: Callable[[Any], object],
+        decode: Callable[[Any], object],
+    ) -> None:
+        """Let values of all types that *covers* names travel by one tag.
+
+        Types with a tag of their own, or of a base, travel by that.
+
+        Args:
+            tag: What stands on the wire.
+            covers: Asked about a type until it says yes to it once.
+            encode: Makes anything of a value that can be encoded in turn; a dict from
+                it is taken for attributes.
+            decode: Makes the value of what *encode* gave.
+
+        Raises:
+            RegistrationError: The tag is taken.
+
+        .. versionadded:: 0.1
+        """
+        shared = Tag(
+            name=tag, cls=object, encode=encode, decode=decode, has_fields=True
+        )
+        with self._lock:
+            self._tags = self._tags.with_family(Family(tag=shared, covers=covers))
+
+    def when_unknown(self, register: Callable[[], None]) -> None:
+        """Call *register* whenever a type or a tag is unknown, for it may register it.
+
+        .. versionadded:: 0.1
+        """
+        self._latecomers = (*self._latecomers, register)
+
+    def register_late(self) -> None:
+        """Register what is registered no sooner than something is unknown.
+
+        .. versionadded:: 0.1
+        """
+        for register in self._latecomers:
+            register()
 
     def unwrap(self, cls: type[T], inner: Callable[[T], object]) -> None:
         """Let proxies of type *cls* travel as what *inner* gives for them.
@@ -275,6 +321,9 @@ class Codec:
     def _tag_for(self, kind: type[object]) -> Tag:
         tag = self._tags.for_type(kind)
         if tag is None:
+            self.register_late()
+            tag = self._tags.for_type(kind)
+        if tag is None:
             raise FormError(mend_for(kind, _NATIVE_TYPES | self._tags.by_type.keys()))
         return tag
 
@@ -346,6 +395,9 @@ class Codec:
 
     def _decode_tagged(self, label: str, content: JSONValue, depth: int) -> object:
         tag = self._tags.by_label.get(label)
+        if tag is None and label not in _NATIVE_LABELS:
+            self.register_late()
+            tag = self._tags.by_label.get(label)
         if tag is None and label not in _NATIVE_LABELS:
             shown = label[1:] if _LABEL.fullmatch(label) else "with an unusual name"
             raise FormError(_UNKNOWN_TAG, about=shown)

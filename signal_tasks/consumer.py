@@ -87,20 +87,15 @@ class Consumer:
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
                 surroundings.enter_context(host.context())
+                lookup = surroundings.enter_context(
+                    looking_up(known.missing, host.database)
+                )
                 surroundings.enter_context(self._contexts.restored(envelope.context))
-                arguments = self._arguments(host, known, envelope)
+                arguments = self._arguments(host, known, envelope, lookup)
             if arguments is None:
                 return None
-            event = Event(
-                id=envelope.id,
-                signal=envelope.signal,
-                receiver=envelope.receiver,
-                sent_at=envelope.sent_at,
-                attempt=attempt,
-                trail=envelope.trail,
-                headers=headers,
-            )
             sender, kwargs = arguments
+            event = _event(envelope, attempt, headers)
             with handling(event), _reporting(host, event):
                 result = known.handler(sender, **kwargs)
                 return _awaited(result) if inspect.isawaitable(result) else result
@@ -115,11 +110,12 @@ class Consumer:
         return self._registry.get(receiver)
 
     def _arguments(
-        self, host: Host, receiver: Receiver, envelope: Envelope
+        self, host: Host, receiver: Receiver, envelope: Envelope, lookup: Lookup
     ) -> tuple[object, dict[str, object]] | None:
         """Return the handler's sender and kwargs; None where it is not to run."""
-        with looking_up(receiver.missing) as lookup:
-            sender, kwargs = self._decoded(envelope)
+        sender, kwargs = self._decoded(envelope)
+        if lookup.failure is not None:
+            raise lookup.failure
         if lookup.misses:
             _miss(host, envelope, lookup)
             return None
@@ -136,6 +132,18 @@ class Consumer:
         if arguments is None:
             raise MalformedEnvelopeError("the payload has no keyword arguments.")
         return self._codec.decode(sender, path="sender"), arguments
+
+
+def _event(envelope: Envelope, attempt: int, headers: Mapping[str, object]) -> Event:
+    return Event(
+        id=envelope.id,
+        signal=envelope.signal,
+        receiver=envelope.receiver,
+        sent_at=envelope.sent_at,
+        attempt=attempt,
+        trail=envelope.trail,
+        headers=headers,
+    )
 
 
 def refuse(application: object, receiver: str, error: RefusedError) -> None:

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 
 from .codec import Codec
 from .exceptions import (
+    ConfigurationError,
     DecodeError,
     EncodeError,
     RegistrationError,
     SignalTasksError,
 )
+from .references import current_lookup
 from .typing import JSONValue, Keys, Wanted, named_items, names_in
 
 
@@ -40,6 +42,20 @@ class Context:
 
     needs: tuple[str, ...] = ()
     """Contexts that have to be restored with it."""
+
+
+def as_a_whole(capture: Callable[[], object]) -> Capture:
+    """Let *capture*, which knows no keys, read a context."""
+
+    def capture_all(keys: Keys) -> object:
+        if keys is not None:
+            raise ConfigurationError(
+                "it has no keys to choose from. Ask for it as a whole: by its name, or "
+                "with True instead of keys."
+            )
+        return capture()
+
+    return capture_all
 
 
 class Contexts:
@@ -94,11 +110,16 @@ class Contexts:
                     reason="no such context is registered in this worker. Register it "
                     "there too, with signal_tasks.context(name, capture, restore).",
                 )
+        captured = {
+            name: self._codec.decode(encoded[name], path=_path(name))
+            for name in self._contexts
+            if name in encoded
+        }
         with ExitStack() as stack:
-            for name, context in self._contexts.items():
-                if name in encoded:
-                    captured = self._codec.decode(encoded[name], path=_path(name))
-                    stack.enter_context(context.restore(captured))
+            # Where something is missing, no handler will run that could tell.
+            if current_lookup().is_complete:
+                for name, value in captured.items():
+                    stack.enter_context(self._contexts[name].restore(value))
             yield
 
     def _known_here(self, name: str) -> Context:

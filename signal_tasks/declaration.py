@@ -45,6 +45,19 @@ def check_signals(signals: Sequence[object]) -> None:
             )
 
 
+def check_name(name: object) -> None:
+    """Make sure that *name*, where one is given, can be a task's.
+
+    Raises:
+        RegistrationError: It is no text, or is empty.
+    """
+    if name is not None and not (isinstance(name, str) and name):
+        raise RegistrationError(
+            "async_receiver(name=...) takes a string with something in it. Leave it out "
+            "for the handler's own name."
+        )
+
+
 def check_policies(*, delivery: str | None, once: bool) -> None:
     """Make sure that no option is used that does nothing yet.
 

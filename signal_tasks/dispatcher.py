@@ -174,7 +174,7 @@ class _Departure:
     ) -> list[Envelope]:
         """Seal the event for *receivers*, which all need the same to travel."""
         wanted, missing = _needs(receivers[0])
-        with sending(missing):
+        with sending(missing, self._host.database):
             payload: dict[str, JSONValue] = {
                 "sender": self._encoded_sender(),
                 "kwargs": self._codec.encode(dict(kwargs), path="kwargs"),
@@ -199,9 +199,8 @@ class _Departure:
             raise EncodeError(
                 path=error.path,
                 type_name=error.type_name,
-                reason="a sender is None, a string, an integer, the Flask app or of a "
-                "registered type. Register its type with register_type(), or send the "
-                "signal with a sender that travels, such as its identifier.",
+                reason=f"{error.reason} Or send the signal with a sender that always "
+                "travels: None, a string, an integer or the Flask app.",
             ) from error
 
     def _publish(self, envelopes: Sequence[Envelope]) -> None:
@@ -210,8 +209,8 @@ class _Departure:
             with _naming_failure("publishing"):
                 self._host.publisher.publish(envelopes)
         except SignalTasksError as error:
-            left = error.envelopes if isinstance(error, PublishError) else len(names)
-            self._note_failure(names[len(names) - left :], error)
+            left = error.receivers if isinstance(error, PublishError) else names
+            self._note_failure(left, error)
             return
         details = EventPublished(
             event_id=self.id, signal=self._sending.signal, receivers=names

@@ -27,7 +27,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeGuard
@@ -35,6 +35,7 @@ from typing import TypeGuard
 from itsdangerous import Signer
 
 from .exceptions import (
+    ConfigurationError,
     MalformedEnvelopeError,
     SignatureError,
     UnsupportedVersionError,
@@ -186,6 +187,38 @@ class Seal:
             )
 
 
+def key_ring(
+    secret_key: str | bytes | None, fallbacks: object
+) -> tuple[str | bytes, ...]:
+    """Return the keys of a :class:`Seal`, of which there are none without *secret_key*.
+
+    Args:
+        secret_key: Signs.
+        fallbacks: Older keys in a list, as configured; None is no key.
+
+    Raises:
+        ConfigurationError: They are one string, whose every letter would be a key that
+            is soon guessed, or else no list of keys.
+    """
+    if not secret_key:
+        return ()
+    keys = () if fallbacks is None else _keys_in(fallbacks)
+    if keys is None:
+        raise ConfigurationError(
+            "SECRET_KEY_FALLBACKS is something else than a list of keys. Set it to one, "
+            "such as ['the former key'], or leave it out."
+        )
+    return (*keys, secret_key)
+
+
+def _keys_in(value: object) -> tuple[str | bytes, ...] | None:
+    if isinstance(value, str | bytes) or not _is_iterable(value):
+        return None
+    items = [key for key in value if key is not None]
+    keys = tuple(key for key in items if isinstance(key, str | bytes))
+    return keys if len(keys) == len(items) else None
+
+
 def _expect_unsigned(signature: str) -> None:
     if signature:
         raise SignatureError(
@@ -255,6 +288,11 @@ def _object(value: object) -> dict[str, JSONValue]:
 def _is_list(value: object) -> TypeGuard[list[object]]:
     """Tell whether *value*, which :mod:`json` read, is a JSON array."""
     return isinstance(value, list)
+
+
+def _is_iterable(value: object) -> TypeGuard[Iterable[object]]:
+    """Tell whether *value*, which somebody configured, can be gone through."""
+    return isinstance(value, Iterable)
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, JSONValue]]:

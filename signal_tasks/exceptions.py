@@ -96,25 +96,25 @@ class HopLimitError(DispatchError, RecursionError):
         super().__init__(
             f"not dispatched, for it is {len(trail) - 1} hops from the first signal: "
             f"{' -> '.join(trail)}. Break the loop in the handlers of these signals, "
-            "or raise the limit (SIGNAL_TASKS_MAX_HOPS)."
+            "or raise the limit: SIGNAL_TASKS_MAX_HOPS, or Bridge(max_hops=...)."
         )
         self.trail = trail
 
 
 class PublishError(DispatchError, ConnectionError):
-    """The broker could not be reached, or did not take the messages in time.
+    """Messages did not leave: the broker did not take them, or they cannot be made.
 
     After a timeout the broker may have taken a message all the same, so whoever
     publishes again has to publish the same envelopes, with the same event id.
 
     Args:
         message: What happened and what to do next.
-        envelopes: How many messages did not leave.
+        receivers: Names of the receivers whose messages did not leave.
     """
 
-    def __init__(self, message: str, *, envelopes: int) -> None:
+    def __init__(self, message: str, *, receivers: tuple[str, ...]) -> None:
         super().__init__(message)
-        self.envelopes = envelopes
+        self.receivers = receivers
 
 
 class RefusedError(SignalTasksError):

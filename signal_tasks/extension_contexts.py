@@ -13,9 +13,9 @@ from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, session
 
-from .contexts import Context
+from .contexts import Context, as_a_whole
 from .exceptions import ConfigurationError
-from .request_context import session_with
+from .session_context import session_with
 
 #: Where Flask-Login keeps in the session who is logged in, and how.
 _LOGIN_KEYS = ("_user_id", "_fresh", "_id", "_remember")
@@ -26,13 +26,13 @@ def extension_contexts() -> tuple[Context, Context]:
     return (
         Context(
             name="user",
-            capture=lambda _: _capture_user(),
+            capture=as_a_whole(_capture_user),
             restore=_restore_user,
             needs=("request",),
         ),
         Context(
             name="locale",
-            capture=lambda _: _capture_locale(),
+            capture=as_a_whole(_capture_locale),
             restore=_restore_locale,
         ),
     )
@@ -64,7 +64,9 @@ def _capture_locale() -> dict[str, str] | None:
     if not has_app_context():
         return None
     babel = _extension("flask_babel", "babel")
-    return {"locale": str(babel.get_locale()), "timezone": str(babel.get_timezone())}
+    timezone = str(babel.get_timezone())
+    _zone(timezone)  # One without a name, such as an offset, raises here.
+    return {"locale": str(babel.get_locale()), "timezone": timezone}
 
 
 @contextmanager
@@ -77,9 +79,14 @@ def _restore_locale(captured: Mapping[str, str] | None) -> Generator[None]:
         # Flask-Babel can force a locale but no time zone, so this writes where it keeps
         # the one that it has found; a test notices when that moves.
         babel.get_timezone()
-        pytz: Any = import_module("pytz")  # Flask-Babel's own time zones
-        g._flask_babel.babel_tzinfo = pytz.timezone(captured["timezone"])  # noqa: SLF001
+        g._flask_babel.babel_tzinfo = _zone(captured["timezone"])  # noqa: SLF001
         yield
+
+
+def _zone(name: str) -> object:
+    """Return one of the time zones that Flask-Babel itself works with."""
+    pytz: Any = import_module("pytz")
+    return pytz.timezone(name)
 
 
 def _extension(module: str, attribute: str) -> Any:

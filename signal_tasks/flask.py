@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from flask import Flask, current_app, has_app_context
-from flask.ctx import AppContext
 from flask.signals import before_render_template, template_rendered
 from werkzeug.local import LocalProxy
 
 from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
-from .envelope import Seal
-from .event import quiet
+from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
+from .g_context import g_context
 from .publisher import CeleryPublisher
+from .references import Database, SessionSource, check_session, closing_session
 from .registry import module_name
-from .request_context import allowed_headers, config_of, flask_contexts
+from .request_context import allowed_headers, config_of, request_context
+from .session_context import session_context
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
-
     from .store import Store, StoredDeadLetters
 
 _logger = logging.getLogger(__name__)
@@ -57,14 +57,23 @@ class SignalTasks:
     Args:
         app: The app to set up at once.
         bridge: Which receivers it gets; by default those of the bare ``async_receiver``.
+        session: The SQLAlchemy session that handlers use, for apps without
+            Flask-SQLAlchemy: a ``scoped_session``, or a callable that returns the
+            current one. It is closed when the handler has run.
 
     .. versionadded:: 0.1
     """
 
     def __init__(
-        self, app: Flask | None = None, *, bridge: Bridge | None = None
+        self,
+        app: Flask | None = None,
+        *,
+        bridge: Bridge | None = None,
+        session: SessionSource | None = None,
     ) -> None:
         self.bridge = default_bridge if bridge is None else bridge
+        check_session(session)
+        self._session = session
         if app is not None:
             self.init_app(app)
 
@@ -90,14 +99,22 @@ class SignalTasks:
         register_snapshots(self.bridge.codec)
         for signal in (template_rendered, before_render_template):
             self.bridge.adapt(signal, partial(portioned_context, self.bridge.codec))
-        session, request, g = flask_contexts(self.bridge.codec)
+        codec = self.bridge.codec
         user, locale = extension_contexts()
         # The order of restoring: the request context takes the session that is there,
         # and Flask-Babel writes into g.
-        self.bridge.contexts.add_first((session, user, request, g, locale))
+        self.bridge.contexts.add_first(
+            (
+                session_context(codec),
+                user,
+                request_context(codec),
+                g_context(codec),
+                locale,
+            )
+        )
         if "celery" not in app.extensions:
             app.extensions["celery"] = create_celery_app(app)
-        host = FlaskHost(app, self.bridge)
+        host = FlaskHost(app, self.bridge, self._session)
         host.check_settings()
         app.extensions[_EXTENSION] = host
         self.bridge.attach(host)
@@ -106,8 +123,11 @@ class SignalTasks:
 class FlaskHost:
     """A Flask app that events belong to and handlers run in."""
 
-    def __init__(self, app: Flask, bridge: Bridge) -> None:
+    def __init__(
+        self, app: Flask, bridge: Bridge, session: SessionSource | None = None
+    ) -> None:
         self._app = app
+        self._session = session
         self._bridge = bridge
         self._publishing = self.celery_app, self._new_publisher()
         self._store: Store | None = None
@@ -154,11 +174,9 @@ class FlaskHost:
         """The database for what the bridge keeps."""
         if self._store is None:
             # Imported on first use, for SQLAlchemy costs a start more than all the rest.
-            from .store import Store  # noqa: PLC0415
+            from .app_store import store_of  # noqa: PLC0415
 
-            url, connect_args = self._store_place()
-            folder = self._app.instance_path
-            self._store = Store(url, folder=folder, connect_args=connect_args)
+            self._store = store_of(self._app)
         return self._store
 
     @property
@@ -167,6 +185,17 @@ class FlaskHost:
         from .store import StoredDeadLetters  # noqa: PLC0415  # as above
 
         return StoredDeadLetters(self.store)
+
+    @property
+    def database(self) -> Database:
+        """That of Flask-SQLAlchemy, also when the app gets it later than us."""
+        extension = self._sqlalchemy
+        if extension is None:
+            return Database(session=self._session)
+        # Flask-SQLAlchemy-Lite goes by the same name and makes no base for models.
+        model = getattr(extension, "Model", None)
+        registries = () if model is None else (model.registry,)
+        return Database(registries=registries, session=lambda: extension.session)
 
     @property
     def raises(self) -> bool:
@@ -195,6 +224,7 @@ class FlaskHost:
         _ = self.raises, self.max_hops, allowed_headers(self._app)
         if config_of(self._app).get("SIGNAL_TASKS_STORE_URL") is not None:
             _ = self.store
+        _ = _secret_keys(self._app)
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -206,23 +236,21 @@ class FlaskHost:
             return _object_behind(current_app) is self._app
         return None
 
-    def context(self) -> AppContext:
-        """Return a new context of the app."""
-        return self._app.app_context()
+    @contextmanager
+    def context(self) -> Generator[None]:
+        """Enter a new context of the app, and close the handler's session in the end."""
+        with self._app.app_context(), self._session_context(), _hinting():
+            yield
 
-    def _store_place(self) -> tuple[str | URL, Mapping[str, object]]:
-        """Return where the store is: as configured, the app's database, or a file."""
-        from .store import is_in_memory  # noqa: PLC0415  # as above
+    def _session_context(self) -> AbstractContextManager[object]:
+        # Flask-SQLAlchemy closes its session with the app context.
+        if self._session is None or self._sqlalchemy is not None:
+            return nullcontext()
+        return closing_session(self._session)
 
-        config = config_of(self._app)
-        configured: str | URL | None = config.get("SIGNAL_TASKS_STORE_URL")
-        if configured is not None:
-            return configured, {}
-        url = _database_url(self._app)
-        if url is None or is_in_memory(url):
-            return "sqlite:///signal_tasks.sqlite3", {}
-        options: Mapping[str, Any] = config.get("SQLALCHEMY_ENGINE_OPTIONS", {})
-        return url, options.get("connect_args", {})
+    @property
+    def _sqlalchemy(self) -> Any:
+        return self._app.extensions.get("sqlalchemy")
 
     def _new_seal(self, keys: tuple[str | bytes, ...]) -> Seal:
         if not keys:
@@ -242,6 +270,21 @@ class FlaskHost:
             least=0.001,
         )
         return self._bridge.publisher(self.celery_app, seconds)
+
+
+def host_of(app: Flask) -> FlaskHost:
+    """Return what :class:`SignalTasks` made of *app*.
+
+    Raises:
+        ConfigurationError: The app has no SignalTasks.
+    """
+    host = app.extensions.get(_EXTENSION)
+    if isinstance(host, FlaskHost):
+        return host
+    raise ConfigurationError(
+        f"the app {app.name} has no SignalTasks: call SignalTasks(app) or "
+        "init_app(app) where it is made."
+    )
 
 
 def create_celery_app(app: Flask) -> Celery:
@@ -267,6 +310,20 @@ def create_celery_app(app: Flask) -> Celery:
     return celery_app
 
 
+@contextmanager
+def _hinting() -> Generator[None]:
+    """Tell whoever reads a traceback what a handler that misses its request can do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "outside of request context" in str(error):
+            error.add_note(
+                "The handler runs in a worker, after the request. To read from it, ask "
+                "for a copy: async_receiver(..., context=('request', 'session'))."
+            )
+        raise
+
+
 def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
     try:
         number = float(config_of(app).get(setting, default))
@@ -280,24 +337,10 @@ def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
     )
 
 
-def _database_url(app: Flask) -> URL | None:
-    """Return the URL of the database of Flask-SQLAlchemy, or of its -Lite."""
-    extension: Any = app.extensions.get("sqlalchemy")
-    if extension is None:
-        return None
-    with quiet(), app.app_context():
-        engines: Mapping[str | None, Engine] = extension.engines
-        engine = engines.get(None) or engines.get("default")
-    return None if engine is None else engine.url
-
-
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
     """Return the app's keys, the one that signs last."""
     config = config_of(app)
-    key = config.get("SECRET_KEY")
-    if not key:
-        return ()
-    return (*(config.get("SECRET_KEY_FALLBACKS") or ()), key)
+    return key_ring(config.get("SECRET_KEY"), config.get("SECRET_KEY_FALLBACKS"))
 
 
 def _object_behind(proxy: Any) -> object:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from .dead_letters import DeadLetterOffice
 from .envelope import Envelope, Seal
+from .references import Database
 
 
 class Publisher(Protocol):
@@ -34,6 +35,11 @@ class Host(Protocol):
     @property
     def publisher(self) -> Publisher:
         """The way to its broker."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """Where the rows are that its events refer to."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from .dead_letters import DeadLetterOffice
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .publisher import CeleryPublisher
+from .references import Database, SessionSource, closing_session
 from .tasks import CeleryHost
 
 _logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class PlainHost:
         raises: bool,
         max_hops: int,
         dead_letters: DeadLetterOffice | None,
+        session: SessionSource | None,
     ) -> None:
         self.dead_letters = dead_letters
         self.celery_app = celery_app
@@ -107,10 +109,14 @@ class PlainHost:
         self.publisher = publisher
         self.raises = raises
         self.max_hops = max_hops
+        self.database = Database(session=session)
+        self._session = session
 
     def claims(self, sender: object) -> None:
         """Leave it open: there is nothing to tell by whose event it is."""
 
     def context(self) -> AbstractContextManager[object]:
-        """Return no context at all."""
-        return nullcontext()
+        """Return a context that closes the handler's session, if it has one."""
+        if self._session is None:
+            return nullcontext()
+        return closing_session(self._session)

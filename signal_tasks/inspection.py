@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from blinker import ANY, Signal
 from celery import Celery
+from celery.exceptions import QueueNotFound
 
 from .bridge import Bridge
 from .envelope import Envelope
@@ -74,7 +75,7 @@ def receiver_facts(celery_app: Celery, receiver: Receiver) -> ReceiverFacts:
     is_any = receiver.sender is ANY
     return ReceiverFacts(
         name=receiver.name,
-        queue=queue_of(celery_app, receiver),
+        queue=_queue(celery_app, receiver),
         place=receiver.place,
         sender="any" if is_any else type(receiver.sender).__name__,
         policies=tuple(_policies(receiver)),
@@ -134,6 +135,13 @@ def _kind(tag: str) -> str:
     if tag in _REFERENCES | _IDENTITIES:
         return "referenced"
     return "copied" if tag in _COPIES else "converted"
+
+
+def _queue(celery_app: Celery, receiver: Receiver) -> str:
+    try:
+        return queue_of(celery_app, receiver)
+    except QueueNotFound as error:
+        return f"none: {error.args[0]}"
 
 
 def _documentation(signal: Signal) -> str:

@@ -14,6 +14,14 @@ from .codec import Codec
 from .exceptions import EncodeError, NotSentError
 from .typing import Keys
 
+NAME_IT = (
+    "Name it in context=, register its type, or pick what you need of it with extract=."
+)
+"""How to have the rest of a context sent."""
+
+PICK_IT = "Register its type, or pick what you need of it with extract=."
+"""How to have it sent where it is no context and has no keys to name."""
+
 
 def portion_of(
     items: Mapping[str, object], keys: Keys, codec: Codec
@@ -45,11 +53,15 @@ class Portion(dict[str, Any]):
     Args:
         portion: What :func:`portion_of` made.
         what: The mapping's name, for errors.
+        mend: How to have the rest sent, for errors.
     """
 
-    def __init__(self, portion: Mapping[str, Any], *, what: str) -> None:
+    def __init__(
+        self, portion: Mapping[str, Any], *, what: str, mend: str = NAME_IT
+    ) -> None:
         super().__init__(portion["sent"])
         self.what = what
+        self.mend = mend
         self.left_out: frozenset[str] = frozenset(portion["left_out"])
         """Names of what was there and was not sent."""
 
@@ -78,7 +90,7 @@ class Portion(dict[str, Any]):
 
     def _check(self, key: object) -> None:
         if not super().__contains__(key):
-            check_was_sent(key, self.left_out, what=self.what)
+            check_was_sent(key, self.left_out, what=self.what, mend=self.mend)
 
 
 class ChecksKeys:
@@ -89,6 +101,9 @@ class ChecksKeys:
 
     what: str
     """What it is, for errors."""
+
+    mend: str = NAME_IT
+    """How to have the rest sent, for errors."""
 
     def __getitem__(self, key: Any) -> Any:
         self._check(key)
@@ -109,7 +124,7 @@ class ChecksKeys:
         return super().getlist(key, *args, **kwargs)  # type: ignore[misc]
 
     def _check(self, key: object) -> None:
-        check_was_sent(key, self.left_out, what=self.what)
+        check_was_sent(key, self.left_out, what=self.what, mend=self.mend)
 
 
 class ChecksHeaders(ChecksKeys):
@@ -124,7 +139,9 @@ class ChecksHeaders(ChecksKeys):
         super()._check(key.lower() if isinstance(key, str) else key)
 
 
-def check_was_sent(key: object, left_out: Collection[str], *, what: str) -> None:
+def check_was_sent(
+    key: object, left_out: Collection[str], *, what: str, mend: str = NAME_IT
+) -> None:
     """Raise if *key* is the name of something that was left out.
 
     Raises:
@@ -133,8 +150,7 @@ def check_was_sent(key: object, left_out: Collection[str], *, what: str) -> None
     if key in left_out:
         raise NotSentError(
             f"{what} had {key!r} where the signal was sent, and it did not travel: it was "
-            "not asked for, or its type does not travel. Name it in context=, register "
-            "its type, or pick what you need of it with extract=."
+            f"not asked for, or its type does not travel. {mend}"
         )
 
 

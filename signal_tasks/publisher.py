@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu import Producer
 from kombu.exceptions import LimitExceeded, OperationalError
@@ -31,6 +33,9 @@ GiveUp = Callable[[Exception, float], None]
 """Called by kombu with an error before it tries again; may raise it instead."""
 
 
+_BROKER_ERRORS = (OperationalError, LimitExceeded, AMQPError)
+
+
 class CeleryPublisher:
     """Publishes through a Celery app, over connections of its own.
 
@@ -50,31 +55,49 @@ class CeleryPublisher:
         self._registry = registry
         self._timeout_seconds = timeout_seconds
         self._pools: dict[int, ProducerPool] = {}
+        # Before the garbage collector comes to the sockets, for it warns of open ones.
+        weakref.finalize(self, _close_own, self._pools).atexit = False
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Hand *envelopes* to the broker, in order, over one connection.
 
         Raises:
-            PublishError: The broker could not be reached or did not answer in time.
-                The earlier envelopes may be on their way, and so may the last one.
+            PublishError: The broker could not be reached, did not answer in time, or
+                refused the login or the queue; the envelopes before are on their way
+                then, and the first one that is not may be. Or Celery makes no message
+                of some, and the others are on their way.
         """
         if not envelopes:
             return
         left = list(envelopes)
+        unmade: list[str] = []
+        cause: Exception | None = None
         give_up = _giver_up(time.monotonic() + self._timeout_seconds)
         try:
             with self._producer() as producer:
                 while left:
-                    self._send(left[0], producer, give_up)
+                    try:
+                        self._send(left[0], producer, give_up)
+                    except _BROKER_ERRORS:
+                        raise
+                    except Exception as error:  # noqa: BLE001  # an option may be wrong
+                        unmade.append(left[0].receiver)
+                        cause = error
                     left.pop(0)
-        except (OperationalError, LimitExceeded) as error:
+        except _BROKER_ERRORS as error:
             raise PublishError(
                 f"the broker at {self._address()} did not take {len(left)} of "
                 f"{len(envelopes)} messages ({type(error).__name__}). Is it running, and "
                 "is broker_url right? For development, `flask signal-tasks dev` brings "
                 "its own.",
-                envelopes=len(left),
+                receivers=(*unmade, *(envelope.receiver for envelope in left)),
             ) from error
+        if unmade:
+            raise PublishError(
+                f"Celery made no message of it ({type(cause).__name__}). Mend the "
+                "receiver's options, or Celery's settings, where the traceback points.",
+                receivers=tuple(unmade),
+            ) from cause
 
     def _send(self, envelope: Envelope, producer: Producer, give_up: GiveUp) -> None:
         options = dict(self._registry.get(envelope.receiver).message_options)
@@ -135,6 +158,12 @@ class CeleryPublisher:
 
     def _address(self) -> str:
         return str(self._celery_app.connection_for_write().as_uri())
+
+
+def _close_own(pools: dict[int, ProducerPool]) -> None:
+    pool = pools.pop(os.getpid(), None)
+    if pool is not None:
+        pool.connections.force_close_all()
 
 
 def _giver_up(deadline: float) -> GiveUp:

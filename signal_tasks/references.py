@@ -1,19 +1,19 @@
-"""What happens when a worker does not find what a reference stands for.
+"""Where references lead, and what happens when a worker finds nothing there.
 
 A reference sends identity and not state: what it stands for may be gone by the time
-that the handler runs. The receiver's policy for that is set here around encoding and
-decoding; the tags that make references ask for it.
+that the handler runs. The application's database and the receiver's policy are set here
+around encoding and decoding; the tags that make references ask for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
-from .exceptions import RegistrationError
+from .exceptions import ConfigurationError, RegistrationError
 from .typing import named_items, names_in
 
 Action: TypeAlias = Literal["discard", "fail", "none", "retry", "tombstone"]
@@ -28,10 +28,74 @@ class MissingPolicy:
     action: Action = "fail"
 
     columns: tuple[str, ...] | None = None
-    """Columns that a tombstone keeps; None for all that were loaded when it was sent."""
+    """Columns that a tombstone keeps; None for all that were loaded when it was sent.
+
+    ``"email"`` is a column of every model in the event, ``"User.email"`` of one alone.
+    """
 
 
 FAIL: Final = MissingPolicy()
+
+
+class HandlerSession(Protocol):
+    """What we ask of SQLAlchemy's ``Session`` wherever we do not import it."""
+
+    def in_transaction(self) -> bool:
+        """Tell whether a transaction is under way."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back, and forget what is not committed."""
+        ...
+
+
+SessionSource: TypeAlias = Callable[[], HandlerSession]
+"""Returns the session that a handler uses, such as a ``scoped_session``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where an application keeps what its events refer to."""
+
+    registries: tuple[object, ...] = ()
+    """SQLAlchemy's registries of its models, as far as it knows them by itself."""
+
+    session: Callable[[], object] | None = None
+    """Returns the session that a handler uses; None where nobody said which."""
+
+
+NO_DATABASE: Final = Database()
+
+
+def check_session(session: object) -> None:
+    """Check what an application was given as ``session=``.
+
+    Raises:
+        ConfigurationError: It is a session, or makes another one at every call.
+    """
+    is_factory = hasattr(session, "configure") and not hasattr(session, "remove")
+    if session is not None and (is_factory or not callable(session)):
+        raise ConfigurationError(
+            "session= takes a scoped_session, or a callable that returns the session of "
+            f"the handler that runs, not a {type(session).__name__}. Pass "
+            "scoped_session(sessionmaker(engine))."
+        )
+
+
+@contextmanager
+def closing_session(session: SessionSource) -> Generator[None]:
+    """Close the session when the handler has run, so that the next one reads afresh.
+
+    One that has a transaction under way already is somebody else's: tasks that run
+    eagerly share it with the sender.
+    """
+    current = session()
+    is_shared = current.in_transaction()
+    try:
+        yield
+    finally:
+        if not is_shared:
+            current.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +129,20 @@ class Lookup:
     """One run of a handler, looking up what its event refers to."""
 
     policy: MissingPolicy
+    database: Database = NO_DATABASE
     misses: list[str] = field(default_factory=list[str])
     """Full names of the classes of what was not found and not replaced."""
+
+    failure: Exception | None = None
+    """What kept it from looking, which says nothing about what is there."""
+
+    found: dict[object, object] = field(default_factory=dict[object, object])
+    """What it found, by identity: the same row is one object, read once."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything so far was found, or replaced as the receiver wants it."""
+        return self.failure is None and not self.misses
 
     def replace(self, tombstone: Tombstone) -> Tombstone | None:
         """Return what the handler gets for something that is gone."""
@@ -77,31 +153,49 @@ class Lookup:
         return None
 
 
-_columns: ContextVar[tuple[bool, tuple[str, ...] | None]] = ContextVar(
-    "signal_tasks_tombstone", default=(False, None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referral:
+    """What an event on its way out takes its references from."""
+
+    policy: MissingPolicy = FAIL
+    database: Database = NO_DATABASE
+
+
+_referral: ContextVar[Referral | None] = ContextVar(
+    "signal_tasks_referral", default=None
 )
 _lookup: ContextVar[Lookup | None] = ContextVar("signal_tasks_lookup", default=None)
 
 
 @contextmanager
-def sending(policy: MissingPolicy) -> Generator[None]:
-    """Let references that are encoded inside carry what *policy* will need."""
-    token = _columns.set((policy.action == "tombstone", policy.columns))
+def sending(policy: MissingPolicy, database: Database) -> Generator[None]:
+    """Let references that are encoded inside carry what *policy* will need.
+
+    Args:
+        policy: The receiver's.
+        database: The application's, where the worker will look.
+    """
+    token = _referral.set(Referral(policy=policy, database=database))
     try:
         yield
     finally:
-        _columns.reset(token)
+        _referral.reset(token)
 
 
-def tombstone_columns() -> tuple[bool, tuple[str, ...] | None]:
-    """Tell whether to send columns along, and which; None for all that are loaded."""
-    return _columns.get()
+def current_referral() -> Referral:
+    """Return the referral that references encoded now belong to."""
+    return _referral.get() or Referral()
 
 
 @contextmanager
-def looking_up(policy: MissingPolicy) -> Generator[Lookup]:
-    """Let references that are decoded inside follow *policy*."""
-    lookup = Lookup(policy=policy)
+def looking_up(policy: MissingPolicy, database: Database) -> Generator[Lookup]:
+    """Let references that are decoded inside be looked up in *database*.
+
+    Args:
+        policy: What the receiver wants about those that are not there.
+        database: The application's.
+    """
+    lookup = Lookup(policy=policy, database=database)
     token = _lookup.set(lookup)
     try:
         yield lookup

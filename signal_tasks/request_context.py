@@ -1,4 +1,4 @@
-"""Flask's request, session and g: captured where a signal is sent, restored in a worker.
+"""Flask's request: captured where a signal is sent, restored in a worker.
 
 A request travels as the part of its WSGI environment that says what was asked, and is
 pushed again from that, so that routing, ``url_for`` and the app's own request class work
@@ -8,33 +8,31 @@ unless they are named.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Generator, Iterator, Mapping
+import logging
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from io import BytesIO
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from flask import (
     Flask,
     Request,
     current_app,
-    g,
-    has_app_context,
     has_request_context,
     request,
-    session,
 )
 from flask.ctx import RequestContext
 from flask.globals import app_ctx
-from flask.sessions import SessionMixin
 from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
 
 from .codec import Codec
 from .contexts import Context
-from .exceptions import ConfigurationError, NotSentError, ReadOnlySessionError
-from .portions import ChecksHeaders, ChecksKeys, Portion, check_was_sent, portion_of
+from .exceptions import ConfigurationError, NotSentError
+from .portions import PICK_IT, ChecksHeaders, ChecksKeys, Portion, portion_of
+from .session_context import restored_session
 from .typing import Keys, names_in
+
+_logger = logging.getLogger(__name__)
 
 #: Headers that travel with a request, where ``SIGNAL_TASKS_HEADERS`` names no others.
 HEADERS = (
@@ -52,41 +50,22 @@ _FACTS = (
     "wsgi.url_scheme",
 )
 
-_session: ContextVar[_RestoredSession | None] = ContextVar(
-    "signal_tasks_session", default=None
-)
-
-
-class RestoredContextWarning(UserWarning):
-    """A handler wrote to ``g`` in a worker, where no request will read it."""
-
 
 def config_of(app: Flask) -> Mapping[str, Any]:
     """Return the app's configuration, whose type says nothing about its values."""
     return app.config
 
 
-def flask_contexts(codec: Codec) -> tuple[Context, Context, Context]:
-    """Return the contexts that every Flask app has: session, request and g.
+def request_context(codec: Codec) -> Context:
+    """Return the context of Flask's request, which holds the session that is restored.
 
     Args:
-        codec: Knows what of a session or of ``g`` travels.
+        codec: Knows what a converter may have made of a part of the path.
     """
-    return (
-        Context(
-            name="session",
-            capture=lambda keys: _capture_session(keys, codec),
-            restore=_restore_session,
-            needs=("request",),
-        ),
-        Context(
-            name="request",
-            capture=lambda keys: _capture_request(keys, codec),
-            restore=_restore_request,
-        ),
-        Context(
-            name="g", capture=lambda keys: _capture_g(keys, codec), restore=_restore_g
-        ),
+    return Context(
+        name="request",
+        capture=lambda keys: _capture_request(keys, codec),
+        restore=_restore_request,
     )
 
 
@@ -171,23 +150,48 @@ def _restore_request(captured: Mapping[str, Any] | None) -> Generator[None]:
     restored.sent_form = captured.get("form")
     # Flask documents app.request_context() for this, which takes no session, and
     # opening one from the request would need its cookie.
-    with RequestContext(app, environ, request=restored, session=_restored_session()):
+    context = RequestContext(app, environ, request=restored, session=restored_session())
+    with _pushed(context):
         if "view_args" in captured:
             matched = restored.view_args or {}
             restored.view_args = _view_args(captured["view_args"], matched)
         yield
 
 
-def _view_args(portion: Mapping[str, Any], matched: Mapping[str, Any]) -> Portion:
+@contextmanager
+def _pushed(context: RequestContext) -> Generator[None]:
+    """Push *context* while the block runs; log what the app's teardown raises.
+
+    The handler has done its work by then, and raising would have it run again.
+    """
+    context.push()
+    raised: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        raised = error
+        raise
+    finally:
+        try:
+            context.pop(raised)
+        except Exception:
+            _logger.exception(
+                "a teardown function of the app failed after a handler, in the request "
+                "that was restored for it"
+            )
+
+
+def _view_args(captured: Mapping[str, Any], matched: Mapping[str, Any]) -> Portion:
     """Return the view's arguments as they were, for URL preprocessors may change them.
 
     What a converter made and cannot travel, matching the path has made again.
     """
-    names = portion["left_out"]
+    names = captured["left_out"]
     made_again = {name: matched[name] for name in names if name in matched}
     left_out = [name for name in names if name not in matched]
-    sent = {**made_again, **portion["sent"]}
-    return Portion({"sent": sent, "left_out": left_out}, what="request.view_args")
+    sent = {**made_again, **captured["sent"]}
+    portion = {"sent": sent, "left_out": left_out}
+    return Portion(portion, what="request.view_args", mend=PICK_IT)
 
 
 class _RestoredRequest(Request):
@@ -238,188 +242,11 @@ class _RestoredCookies(ChecksKeys, ImmutableMultiDict[str, str]):  # type: ignor
     """What there is instead of cookies: the names of those that did not travel."""
 
     what = "the cookies"
+    mend = (
+        "Ask for all of them with context={'request': ('Cookie',)}, or pick what you need "
+        "of them with extract=."
+    )
 
     def __init__(self, left_out: frozenset[str]) -> None:
         super().__init__()
         self.left_out = left_out
-
-
-def _capture_session(keys: Keys, codec: Codec) -> dict[str, object] | None:
-    if not has_request_context() or isinstance(session, _NoSession):
-        return None
-    return portion_of(session, keys, codec)
-
-
-@contextmanager
-def _restore_session(captured: Mapping[str, Any] | None) -> Generator[None]:
-    """Keep the session for the request context, which is the one to hold it."""
-    restored = None if captured is None else _RestoredSession(captured, what="session")
-    token = _session.set(restored)
-    try:
-        yield
-    finally:
-        _session.reset(token)
-
-
-@contextmanager
-def session_with(items: Mapping[str, Any], keys: Collection[str]) -> Generator[None]:
-    """Add *items* to the session that the next request context will hold.
-
-    Args:
-        items: What was there under *keys*.
-        keys: If one is not among *items*, then it was not in the session either.
-    """
-    token = _session.set(_restored_session().with_items(items, keys))
-    try:
-        yield
-    finally:
-        _session.reset(token)
-
-
-def _refuse_to_write(*_: object, **__: object) -> NoReturn:
-    raise ReadOnlySessionError(
-        "the session in a worker is a copy, and what is written to it would reach no "
-        "browser. Write it in the request; keep what a handler finds out in a database."
-    )
-
-
-class _RestoredSession(Portion, SessionMixin):
-    """A session to read from."""
-
-    # Told of by those who changed something inside a value.
-    modified = property(lambda _: False, _refuse_to_write)
-
-    def with_items(
-        self, items: Mapping[str, Any], keys: Collection[str]
-    ) -> _RestoredSession:
-        """Return a session that has *items* as well, and nothing else under *keys*."""
-        sent = {**self, **items}
-        left_out = self.left_out.difference(keys)
-        return type(self)({"sent": sent, "left_out": left_out}, what=self.what)
-
-    __setitem__ = __delitem__ = _refuse_to_write
-    clear = pop = popitem = setdefault = update = _refuse_to_write
-    __ior__ = _refuse_to_write
-
-
-def _refuse_to_go_through(*_: object, **__: object) -> NoReturn:
-    raise _not_sent("its keys were asked for")
-
-
-def _not_sent(what_happened: str) -> NotSentError:
-    return NotSentError(
-        f"the session did not travel, and {what_happened}. Ask for it: "
-        "async_receiver(..., context=('session',)), or 'user' for Flask-Login's user."
-    )
-
-
-class _NoSession(_RestoredSession):
-    """Stands where the session was not asked for; says so to whoever reads it."""
-
-    # Flask itself looks for these, whatever a handler does.
-    known: frozenset[str] = frozenset(("_permanent", "_flashes"))
-    """Keys that may be read, for what would be there is there."""
-
-    def with_items(self, items: Mapping[str, Any], keys: Collection[str]) -> _NoSession:
-        """Return a session that has *items*, and nothing else under *keys*."""
-        copy = _NoSession({"sent": items, "left_out": ()}, what=self.what)
-        copy.known = self.known.union(keys)
-        return copy
-
-    __iter__ = keys = values = items = copy = _refuse_to_go_through
-
-    def _check(self, key: object) -> None:
-        if key not in self.known:
-            raise _not_sent(f"{key!r} was read from it")
-
-
-def _restored_session() -> _RestoredSession:
-    """Return the session that the next request context will hold."""
-    session = _session.get()
-    if session is not None:
-        return session
-    return _NoSession({"sent": {}, "left_out": ()}, what="session")
-
-
-def _capture_g(keys: Keys, codec: Codec) -> dict[str, object] | None:
-    if not has_app_context():
-        return None
-    # A leading underscore marks what extensions keep there for themselves.
-    items = {
-        name: g.get(name)
-        for name in g
-        if name in (keys or ()) or not name.startswith("_")
-    }
-    if isinstance(g, _RestoredG):
-        left_out = _left_out_of(g) - items.keys()
-        return portion_of(
-            Portion({"sent": items, "left_out": left_out}, what="g"), keys, codec
-        )
-    return portion_of(items, keys, codec)
-
-
-@contextmanager
-def _restore_g(captured: Mapping[str, Any] | None) -> Generator[None]:
-    """Put the sent part of ``g`` into the app context, where it stays until that ends.
-
-    Functions that run when the context is popped look there for what to close.
-    """
-    if captured is not None:
-        here = app_ctx.g
-        restored_class = type("RestoredG", (_RestoredG, type(here)), {})
-        app_ctx.g = restored_class(here, captured)
-    yield
-
-
-class _RestoredG:
-    """Mixed into the app's class for ``g``: holds what was sent, warns of writing."""
-
-    def __init__(self, here: object, portion: Mapping[str, Any]) -> None:
-        left_out = frozenset(portion["left_out"])
-        self.__dict__.update(vars(here), **portion["sent"], _left_out=left_out)
-
-    def __getattr__(self, name: str) -> Any:
-        self._check(name)
-        raise AttributeError(name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        _warn_of_writing(name)
-        self.__dict__[name] = value
-
-    def get(self, name: str, default: object = None) -> object:
-        self._check(name)
-        return self.__dict__.get(name, default)
-
-    def setdefault(self, name: str, default: object = None) -> object:
-        if name not in self.__dict__:
-            _warn_of_writing(name)
-        return self.__dict__.setdefault(name, default)
-
-    # Here and in pop(), which closes things when the context ends, what was left out is
-    # simply not there: `if "db" not in g: g.db = connect()` is how Flask's docs make one.
-    def __contains__(self, name: str) -> bool:
-        return name in self.__dict__
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self.__dict__ if name != "_left_out")
-
-    def _check(self, name: str) -> None:
-        if name not in self.__dict__:
-            check_was_sent(name, _left_out_of(self), what="g")
-
-
-def _left_out_of(restored: _RestoredG) -> frozenset[str]:
-    """Return the names of what was in ``g`` and did not travel."""
-    left_out: frozenset[str] = vars(restored)["_left_out"]
-    return left_out
-
-
-def _warn_of_writing(name: str) -> None:
-    if not name.startswith("_"):
-        warnings.warn(
-            f"a handler in a worker set g.{name}, which the rest of the request will not "
-            "see. A handler that prepares something for the request belongs into the "
-            "request: connect it with signal.connect.",
-            RestoredContextWarning,
-            stacklevel=3,
-        )

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response
 from .codec import Codec
 from .exceptions import NotSentError
 from .forms import traceback_text_of
-from .portions import ChecksHeaders, Portion, portion_of
+from .portions import PICK_IT, ChecksHeaders, Portion, portion_of
 from .typing import named_items
 
 _WITHHELD_HEADERS = frozenset({"set-cookie"})
@@ -89,7 +89,7 @@ class ResponseSnapshot(BareResponse):
             if name.lower() not in _WITHHELD_HEADERS
         ]
         length = _length(response)
-        if length is not None and "Content-Length" not in response.headers:
+        if length and "Content-Length" not in response.headers:
             headers.append(("Content-Length", str(length)))
         return cls.from_parts(
             status=response.status,
@@ -168,6 +168,8 @@ class ResponseSnapshot(BareResponse):
 
 class _ResponseHeaders(ChecksHeaders, Headers):
     """The headers of the response that travelled."""
+
+    mend = "Cookies are credentials; pick what you need of them with extract=."
 
     def __init__(
         self, headers: list[tuple[str, str]], left_out: Collection[str]
@@ -290,7 +292,7 @@ def _encode_portion(portion: Portion) -> dict[str, object]:
 
 
 def _decode_portion(parts: Mapping[str, Any]) -> Portion:
-    return Portion(parts, what=parts["what"])
+    return Portion(parts, what=parts["what"], mend=PICK_IT)
 
 
 def _pairs(items: MultiDict[Any, Any]) -> list[tuple[Any, Any]]:

@@ -11,7 +11,7 @@ import os
 from celery import Celery
 from flask.cli import ScriptInfo, load_dotenv
 
-from .exceptions import ConfigurationError
+from .flask import host_of
 
 celery: Celery  # made on first use, for importing a module does nothing by itself
 
@@ -31,10 +31,4 @@ def load_celery_app() -> Celery:
     """
     load_dotenv()
     app = ScriptInfo(app_import_path=os.environ.get("FLASK_APP")).load_app()
-    if "signal_tasks" not in app.extensions:
-        raise ConfigurationError(
-            f"the app {app.name} has no SignalTasks: call SignalTasks(app) or "
-            "init_app(app) where it is made."
-        )
-    celery_app: Celery = app.extensions["celery"]
-    return celery_app
+    return host_of(app).celery_app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import hypothesis
 import pytest
 from blinker import Signal
@@ -9,15 +11,19 @@ from celery import Celery
 from flask import Flask
 
 from signal_tasks import Bridge
+from signal_tasks.bridge import default_bridge
 from tests.in_memory import KEY, Broker, new_app, new_celery_app
 
-# On a busy machine an example may take long, and that is no failure.
+# On a busy machine an example may take long, and that is no failure. With CI in the
+# environment these begin from Hypothesis' own profile for it, which repeats itself.
 hypothesis.settings.register_profile(
     "patient",
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
+# pytest --hypothesis-profile thorough
+hypothesis.settings.register_profile("thorough", max_examples=1000)
 
 
 @pytest.fixture
@@ -51,6 +57,10 @@ def flask_bridge() -> Bridge:
 
 
 @pytest.fixture
-def app(flask_bridge: Bridge) -> Flask:
-    """Return a Flask app that *flask_bridge* serves."""
-    return new_app(flask_bridge)
+def app(flask_bridge: Bridge) -> Iterator[Flask]:
+    """Return a Flask app that *flask_bridge* serves, and no other bridge hears.
+
+    Flask's signals are those of all apps, and the demo's receivers listen to them.
+    """
+    with default_bridge.disconnected():
+        yield new_app(flask_bridge)

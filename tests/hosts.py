@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from signal_tasks.envelope import Envelope, Seal
+from signal_tasks.references import NO_DATABASE, Database
 
 entered: ContextVar[str | None] = ContextVar("entered", default=None)
 """The name of the application whose context is entered."""
@@ -46,6 +47,7 @@ class PlainHost:
     publisher: RecordingPublisher = field(default_factory=RecordingPublisher)
     raises: bool = True
     max_hops: int = 8
+    database: Database = NO_DATABASE
 
     def claims(self, sender: object) -> None:
         """Leave it open whose event it is."""

@@ -7,6 +7,8 @@ import functools
 import importlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -647,6 +649,21 @@ def test_wrong_answer_to_errors_is_refused(celery_app: Celery) -> None:
         Bridge(celery_app, on_error="rasie")  # type: ignore[arg-type]
 
 
+def test_fallback_that_is_one_string_is_refused(celery_app: Celery) -> None:
+    """The letters of an older key are no keys that somebody might sign with."""
+    with pytest.raises(ConfigurationError, match="list of keys"):
+        Bridge(celery_app, secret_key="a", secret_key_fallbacks="bc")
+
+
+@pytest.mark.parametrize("name", ["", 17, b"bill"], ids=repr)
+def test_what_cannot_be_a_name_is_refused(
+    bridge: Bridge, signal: Signal, name: Any
+) -> None:
+    """A name that no worker would find is refused where the handler is declared."""
+    with pytest.raises(RegistrationError, match=r"async_receiver\(name=\.\.\.\)"):
+        bridge.async_receiver(signal, name=name)
+
+
 @pytest.mark.parametrize(
     ("signs", "verifies", "runs"),
     [
@@ -711,3 +728,73 @@ def test_send_without_an_app_says_what_is_missing(signal: Signal) -> None:
 
     with pytest.raises(ConfigurationError, match=r"SignalTasks\(app\)"):
         signal.send()
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@contextmanager
+def restored_tenant(name: str) -> Iterator[None]:
+    """Work for the tenant called *name*."""
+    token = tenant.set(name)
+    try:
+        yield
+    finally:
+        tenant.reset(token)
+
+
+def test_context_of_ones_own_is_restored(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """A bridge without Flask has the contexts that are registered on it."""
+    bridge.context("tenant", tenant.get, restored_tenant)
+    for name, context in (("asks", ("tenant",)), ("does not", ())):
+        bridge.async_receiver(signal, name=name, context=context)(
+            lambda _: tenant.get()
+        )
+
+    with restored_tenant("north"):
+        signal.send("web")
+
+    assert broker.run() == ["north", "nobody"]
+
+
+def test_contexts_of_flask_are_not_those_of_a_bridge_without_it(
+    bridge: Bridge, signal: Signal
+) -> None:
+    """Asking for the request where there is none to have is an error at the send."""
+    bridge.async_receiver(signal, name="note", context=("request",))(handle)
+
+    with pytest.raises(EncodeError, match="there are none"):
+        signal.send("web")
+
+
+def test_wrong_context_is_refused(bridge: Bridge, signal: Signal) -> None:
+    """An option that cannot be read is an error at the import."""
+    with pytest.raises(RegistrationError, match="context= takes names"):
+        bridge.async_receiver(signal, context="request")
+
+
+def test_arguments_are_adapted(bridge: Bridge, broker: Broker, signal: Signal) -> None:
+    """A signal's arguments can be made to travel for every receiver of it."""
+    bridge.adapt(signal, lambda kwargs: {name: str(kwargs[name]) for name in kwargs})
+    bridge.async_receiver(signal, name="note")(handle)
+
+    signal.send("web", order=object)
+
+    assert broker.run() == [("web", {"order": "<class 'object'>"})]
+
+
+def test_rehearsal_is_for_those_who_would_hear(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """It asks the receivers of that sender, and nothing is sent."""
+    bridge.async_receiver(signal, sender="web", name="web")(handle)
+    bridge.async_receiver(signal, sender="app", name="app")(handle)
+    bridge.async_receiver(signal, name="any")(handle)
+    bridge.disconnect("any")
+
+    envelopes, failures = bridge.rehearse(signal, "web", {"order": 7})
+
+    assert [envelope.receiver for envelope in envelopes] == ["web"]
+    assert (failures, broker.take()) == ([], [])

@@ -11,6 +11,7 @@ from celery import Celery
 from click.testing import Result
 from flask import Flask
 
+from signal_tasks import Bridge, SignalTasks
 from signal_tasks.cli import group
 
 
@@ -20,6 +21,7 @@ def app() -> Flask:
     app = Flask(__name__)
     broker_url = "redis://:hunter2@127.0.0.1:1/0"
     app.extensions["celery"] = Celery(broker=broker_url, set_as_current=False)
+    SignalTasks(app, bridge=Bridge())
     app.cli.add_command(group)
     return app
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from signal_tasks.codec import Codec
@@ -19,9 +19,6 @@ from signal_tasks.tags import BUILT_IN_TAGS
 from tests.exactness import exactly, travel
 
 SECRET = "s3cret & private"
-
-# Machines that run tests are busy: how long one example takes says nothing here.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Suit(enum.Enum):
@@ -186,21 +183,18 @@ json_leaves = st.one_of(
 )
 
 
-@unhurried
 @given(values)
 def test_what_goes_in_comes_out(value: object) -> None:
     """Any nesting of types that travel comes back as the same types and values."""
     assert exactly(travel(CODEC, value)) == exactly(value)
 
 
-@unhurried
 @given(trees_of(json_leaves))
 def test_look_alikes_of_tags_come_out_as_they_are(tree: object) -> None:
     """Data that looks like our tags or kombu's is still the user's own data."""
     assert exactly(travel(CODEC, tree)) == exactly(tree)
 
 
-@unhurried
 @given(trees_of(json_leaves))
 def test_any_tree_decodes_or_is_refused(tree: object) -> None:
     """A tree from anywhere is decoded, or refused by DecodeError and nothing else."""
@@ -210,7 +204,6 @@ def test_any_tree_decodes_or_is_refused(tree: object) -> None:
         assert exactly(travel(CODEC, decoded)) == exactly(decoded)
 
 
-@unhurried
 @given(st.data())
 def test_encode_errors_keep_the_data_to_themselves(data: st.DataObject) -> None:
     """Whatever stands around a value that cannot travel, no error shows any of it."""
@@ -238,7 +231,6 @@ def test_encode_errors_keep_the_data_to_themselves(data: st.DataObject) -> None:
     assert caught.value.type_name == f"{__name__}.Unknown"
 
 
-@unhurried
 @given(trees_of(st.just(SECRET)), labels)
 def test_decode_errors_keep_the_data_to_themselves(tree: object, label: str) -> None:
     """Whatever a message holds that cannot be decoded, no error shows any of it."""

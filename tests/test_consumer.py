@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from signal_tasks import (
 )
 from signal_tasks.codec import Codec
 from signal_tasks.consumer import Consumer
-from signal_tasks.contexts import Contexts
+from signal_tasks.contexts import Context, Contexts
 from signal_tasks.envelope import Seal
 from signal_tasks.event import is_quiet
 from signal_tasks.registry import Receiver, Registry, place_of
@@ -526,3 +527,97 @@ def test_refused_envelope_ends_no_handler(
         worker.consume("garbage")
 
     assert finished == []
+
+
+def consume_with_tenant(
+    worker: Worker, restore: Callable[[Any], Any], context: Any = "north"
+) -> object:
+    """Consume an envelope with a tenant, for a worker that may restore tenants."""
+    contexts = Contexts(worker.codec)
+    contexts.add(Context(name="tenant", capture=lambda _: None, restore=restore))
+    (envelope,) = worker.host.seal.seal(
+        id="e1",
+        signal="order-placed",
+        sent_at=SENT_AT,
+        trail=(),
+        payload={"sender": None, "kwargs": {}},
+        context={"tenant": context},
+        receivers=["bill"],
+    )
+    consumer = Consumer(worker.registry, worker.codec, contexts)
+    return consumer.consume(
+        worker.host, envelope.text, receiver="bill", attempt=1, headers={}
+    )
+
+
+def test_contexts_are_restored_around_the_handler(worker: Worker) -> None:
+    """They are entered inside the application's context, without causing events."""
+    steps: list[object] = []
+
+    @contextmanager
+    def restore(tenant: object) -> Generator[None]:
+        steps.append((tenant, entered.get(), is_quiet()))
+        yield
+        steps.append(("left", entered.get(), is_quiet()))
+
+    worker.handles(lambda _: steps.append(("handled", entered.get(), is_quiet())))
+
+    consume_with_tenant(worker, restore, {"~tuple": ["north"]})
+
+    assert steps == [
+        (("north",), "shop", True),
+        ("handled", "shop", False),
+        ("left", "shop", True),
+    ]
+
+
+def test_error_of_a_handler_passes_through_its_contexts(worker: Worker) -> None:
+    """A context sees how its handler ended, and it cannot be mistaken for a refusal."""
+    seen: list[BaseException] = []
+
+    @contextmanager
+    def restore(_: object) -> Generator[None]:
+        try:
+            yield
+        except ZeroDivisionError as error:
+            seen.append(error)
+            raise
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    worker.handles(fail)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        consume_with_tenant(worker, restore)
+
+    assert seen == [caught.value]
+
+
+def test_context_that_cannot_be_restored_runs_no_handler(worker: Worker) -> None:
+    """Its error comes through, for Celery to try again: the next time it may be there."""
+    calls: list[object] = []
+    worker.handles(calls.append)
+
+    def refuse(_: object) -> Any:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        consume_with_tenant(worker, refuse)
+
+    assert calls == []
+
+
+def test_unreadable_context_is_refused(
+    worker: Worker, refused: list[tuple[object, EnvelopeRefused]]
+) -> None:
+    """A context that this worker cannot decode is refused, with its place."""
+    worker.handles(see_all)
+
+    with pytest.raises(DecodeError) as caught:
+        consume_with_tenant(worker, nullcontext, {"~gone": 1})
+
+    assert (caught.value.path, caught.value.tag) == ("context['tenant']", "gone")
+    assert [(host, details.error) for host, details in refused] == [
+        ("shop", caught.value)
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from signal_tasks import ConfigurationError, DecodeError, EncodeError, RegistrationError
 from signal_tasks.codec import Codec
-from signal_tasks.contexts import Context, Contexts, wanted_contexts
+from signal_tasks.contexts import Context, Contexts, as_a_whole, wanted_contexts
 from signal_tasks.typing import Keys
 
 SECRET = "4111-1111-1111-1111"
@@ -86,6 +86,17 @@ def test_only_what_is_asked_for_is_captured(contexts: Contexts, diary: Diary) ->
     contexts.add(diary.context("tenant", capture=fail))
 
     assert contexts.capture(()) == {}
+
+
+def test_only_what_was_captured_is_restored(contexts: Contexts, diary: Diary) -> None:
+    """A context that was not asked for is not entered."""
+    contexts.add(diary.context("tenant"))
+    contexts.add(diary.context("shop"))
+
+    with contexts.restored({"shop": None}):
+        entered = diary.lines[:]
+
+    assert entered == [("shop", None)]
 
 
 def test_contexts_are_restored_in_the_order_of_registration(
@@ -192,6 +203,17 @@ def test_error_of_ours_is_told_in_its_words(contexts: Contexts, diary: Diary) ->
 
     with pytest.raises(EncodeError, match="no such thing"):
         contexts.capture((("user", None),))
+
+
+def test_context_without_keys_is_captured_as_a_whole(
+    contexts: Contexts, diary: Diary
+) -> None:
+    """Where there is nothing to choose from, naming keys is an error, not ignored."""
+    contexts.add(diary.context("tenant", capture=as_a_whole(lambda: "north")))
+
+    assert contexts.capture((("tenant", None),)) == {"tenant": "north"}
+    with pytest.raises(EncodeError, match="has no keys to choose from"):
+        contexts.capture((("tenant", ("id",)),))
 
 
 def test_captured_value_has_to_travel(contexts: Contexts, diary: Diary) -> None:

@@ -14,18 +14,19 @@ import psutil
 
 from signal_tasks.dev.processes import Child, Children, Command
 
+# They write past the buffer of print(), which a signal handler must not enter twice.
 STUBBORN = """
-import signal, time
-signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
-print("up", flush=True)
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"no\\n"))
+os.write(1, b"up\\n")
 while True: time.sleep(60)
 """
 
 COOLING = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: print("warm", flush=True))
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"warm\\n"))
 signal.signal(signal.SIGQUIT, lambda *_: sys.exit(3))
-print("up", flush=True)
+os.write(1, b"up\\n")
 while True: time.sleep(60)
 """
 
@@ -224,8 +225,10 @@ def test_children_end_with_their_owner_the_last_first() -> None:
 
 def test_janitor_that_died_is_not_missed_by_a_clean_end() -> None:
     """Without its janitor an owner still starts and ends its children."""
+    others = set(psutil.Process().children())
+
     with Children() as children:
-        [janitor] = psutil.Process().children()
+        [janitor] = set(psutil.Process().children()) - others
         janitor.kill()
         wait_for_end(janitor.pid)
         child = children.start(python(SLEEPING))

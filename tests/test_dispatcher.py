@@ -25,11 +25,12 @@ from signal_tasks import (
     event_published,
 )
 from signal_tasks.codec import Codec
-from signal_tasks.contexts import Contexts
+from signal_tasks.contexts import Context, Contexts
 from signal_tasks.dispatcher import Dispatcher, Sending
 from signal_tasks.event import handling
 from signal_tasks.registry import Receiver
 from signal_tasks.signals import DispatchFailed, EventPublished
+from signal_tasks.typing import Wanted
 from tests.hosts import PlainHost
 
 SECRET = "4111-1111-1111-1111"
@@ -80,10 +81,15 @@ def host() -> PlainHost:
 
 
 @pytest.fixture
-def dispatch(host: PlainHost) -> Dispatch:
+def contexts() -> Contexts:
+    """Return the contexts that receivers can ask for: none yet."""
+    return Contexts(Codec())
+
+
+@pytest.fixture
+def dispatch(host: PlainHost, contexts: Contexts) -> Dispatch:
     """Return what dispatches events of *host*."""
-    codec = Codec()
-    return Dispatch(host, Dispatcher(codec, Contexts(codec)))
+    return Dispatch(host, Dispatcher(Codec(), contexts))
 
 
 @pytest.fixture
@@ -115,6 +121,7 @@ def make_receiver(
     *,
     extract: Callable[..., Any] | None = None,
     condition: Callable[..., Any] | None = None,
+    context: Wanted = (),
 ) -> Receiver:
     """Make a receiver called *name*."""
     return Receiver(
@@ -124,6 +131,7 @@ def make_receiver(
         sender=ANY,
         extract=extract,
         condition=condition,
+        context=context,
         place="",
     )
 
@@ -303,7 +311,7 @@ def test_sender_that_cannot_travel_is_an_error_with_the_mend(
     dispatch: Dispatch,
 ) -> None:
     """What may be a sender is said, and what to do with another."""
-    with pytest.raises(EncodeError, match=r"register_type\(\)") as caught:
+    with pytest.raises(EncodeError, match=r"register_type\(Basket") as caught:
         dispatch(make_receiver(), sender=Basket())
 
     assert caught.value.path == "sender"
@@ -442,7 +450,8 @@ def test_publish_error_is_about_those_that_were_left(
     dispatch: Dispatch, host: PlainHost, failures: list[tuple[object, DispatchFailed]]
 ) -> None:
     """When the first messages left, only the others' receivers did not get the event."""
-    host.publisher.error = PublishError("the broker went away", envelopes=2)
+    left = ("pack", "ship")
+    host.publisher.error = PublishError("the broker went away", receivers=left)
 
     with pytest.raises(PublishError) as caught:
         dispatch(*(make_receiver(name) for name in ("bill", "pack", "ship")))
@@ -456,7 +465,8 @@ def test_event_that_did_not_leave_is_not_reported_as_published(
     dispatch: Dispatch, host: PlainHost, published: list[object]
 ) -> None:
     """event_published is sent when the broker took every message."""
-    host.publisher.error = PublishError("the broker went away", envelopes=1)
+    left = ("bill",)
+    host.publisher.error = PublishError("the broker went away", receivers=left)
 
     with pytest.raises(PublishError):
         dispatch(make_receiver())
@@ -554,3 +564,144 @@ def test_events_beyond_the_limit_do_not_leave(
     assert "placed -> packed -> paid -> order-placed" in str(caught.value)
     assert caught.value.receiver == "bill, pack"
     assert host.publisher.batches == []
+
+
+TENANT: Wanted = (("tenant", None),)
+
+
+def make_context(name: str, capture: Callable[[Any], object]) -> Context:
+    """Make a context that is only captured here."""
+    return Context(name=name, capture=capture, restore=nullcontext)
+
+
+def test_receivers_get_the_contexts_that_they_ask_for(
+    dispatch: Dispatch, host: PlainHost, contexts: Contexts
+) -> None:
+    """What one receiver asks for does not travel to another; the event is the same."""
+    contexts.add(make_context("tenant", lambda keys: keys or "north"))
+
+    dispatch(
+        make_receiver("bill", context=TENANT),
+        make_receiver("pack"),
+        make_receiver("ship", context=(("tenant", ("id",)),)),
+        order=7,
+    )
+
+    (batch,) = host.publisher.batches
+    assert {envelope.receiver: envelope.context for envelope in batch} == {
+        "bill": {"tenant": "north"},
+        "pack": {},
+        "ship": {"tenant": {"~tuple": ["id"]}},
+    }
+    assert len({envelope.id for envelope in batch}) == 1
+    assert all(envelope.payload["kwargs"] == {"order": 7} for envelope in batch)
+
+
+def test_receivers_that_ask_for_the_same_are_served_at_once(
+    dispatch: Dispatch, contexts: Contexts
+) -> None:
+    """A context is captured once for all receivers that want nothing else."""
+    captured: list[object] = []
+    contexts.add(make_context("tenant", captured.append))
+
+    dispatch(
+        make_receiver("bill", context=TENANT),
+        make_receiver("pack"),
+        make_receiver("ship", context=TENANT),
+    )
+
+    assert captured == [None]
+
+
+def test_extract_and_contexts_go_together(
+    dispatch: Dispatch, host: PlainHost, contexts: Contexts
+) -> None:
+    """A receiver that picks its arguments still gets the contexts it asks for."""
+    contexts.add(make_context("tenant", lambda _: "north"))
+
+    dispatch(
+        make_receiver(extract=lambda _, order: {"number": order}, context=TENANT),
+        order=7,
+    )
+
+    (envelope,) = host.publisher.envelopes
+    assert envelope.payload["kwargs"] == {"number": 7}
+    assert envelope.context == {"tenant": "north"}
+
+
+def test_context_that_fails_is_the_failure_of_those_who_ask(
+    dispatch: Dispatch, host: PlainHost, contexts: Contexts
+) -> None:
+    """The other receivers get the event; the error names the first ones."""
+    contexts.add(make_context("tenant", fail))
+
+    with pytest.raises(EncodeError, match=r"context\['tenant'\]") as caught:
+        dispatch(
+            make_receiver("bill", context=TENANT),
+            make_receiver("pack"),
+            make_receiver("ship", context=TENANT),
+        )
+
+    assert caught.value.receiver == "bill, ship"
+    assert host.publisher.receivers == ["pack"]
+    assert SECRET not in str(caught.value)
+
+
+def adapted(dispatch: Dispatch, adapt: Callable[..., Any], *to: Receiver) -> None:
+    """Dispatch an event of an order whose arguments *adapt* changes."""
+    sending = Sending(
+        signal="order-placed", sender=None, kwargs={"order": Basket()}, adapt=adapt
+    )
+    dispatch.dispatcher.dispatch(dispatch.host, sending, to)
+
+
+def test_arguments_are_adapted_for_all_who_extract_nothing(
+    dispatch: Dispatch, host: PlainHost
+) -> None:
+    """Condition and extract are asked about what the signal was really sent with."""
+    asked: list[object] = []
+
+    def pick(_: object, order: object) -> dict[str, object]:
+        return {"kind": type(order).__name__}
+
+    adapted(
+        dispatch,
+        lambda kwargs: dict.fromkeys(kwargs, "adapted"),
+        make_receiver("bill", condition=lambda _, order: asked.append(order) or True),
+        make_receiver("pack", extract=pick),
+    )
+
+    kwargs = {one.receiver: one.payload["kwargs"] for one in host.publisher.envelopes}
+    assert kwargs == {"bill": {"order": "adapted"}, "pack": {"kind": "Basket"}}
+    assert isinstance(asked[0], Basket)
+
+
+def test_adaptation_that_fails_is_the_failure_of_those_who_need_it(
+    dispatch: Dispatch, host: PlainHost
+) -> None:
+    """A receiver that picks its arguments itself does not depend on it."""
+    with pytest.raises(DispatchError, match="ZeroDivisionError") as caught:
+        adapted(
+            dispatch,
+            fail,
+            make_receiver("bill"),
+            make_receiver("pack", extract=lambda *_, **__: {}),
+        )
+
+    assert caught.value.receiver == "bill"
+    assert host.publisher.receivers == ["pack"]
+
+
+def test_rehearsal_sends_nothing_and_tells_nobody(
+    dispatch: Dispatch, host: PlainHost, published: list[Any], failures: list[Any]
+) -> None:
+    """It returns the envelopes and the failures, though the host's failures raise."""
+    sending = Sending(signal="order-placed", sender="web", kwargs={"order": 7})
+    receivers = [make_receiver("bill"), make_receiver("pack", extract=fail)]
+
+    envelopes, failed = dispatch.dispatcher.rehearse(host, sending, receivers)
+
+    assert [envelope.receiver for envelope in envelopes] == ["bill"]
+    assert host.seal.open(envelopes[0].text) == envelopes[0]
+    assert [failure.receivers for failure in failed] == [("pack",)]
+    assert (host.publisher.batches, published, failures) == ([], [], [])

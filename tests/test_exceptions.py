@@ -23,7 +23,7 @@ from signal_tasks.exceptions import (
         SignalTasksError("what happened"),
         EncodeError(path="kwargs['x']", type_name="X", reason="why", receiver="shop.x"),
         HopLimitError(("one", "two")),
-        PublishError("what happened", envelopes=3),
+        PublishError("what happened", receivers=("shop.x",)),
         UnsupportedVersionError(2, supported=(1,)),
         UnknownReceiverError("what happened", receiver="shop.x"),
         DecodeError(path="kwargs['x']", tag=None, reason="why"),

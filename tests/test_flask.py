@@ -21,6 +21,7 @@ from flask import (
     appcontext_pushed,
     current_app,
     g,
+    request,
     request_finished,
 )
 
@@ -523,6 +524,10 @@ def test_debug_may_be_switched_on_later(app: Flask, flask_bridge: Bridge) -> Non
         ("SIGNAL_TASKS_PUBLISH_TIMEOUT", 0),
         ("SIGNAL_TASKS_PUBLISH_TIMEOUT", float("nan")),
         ("SIGNAL_TASKS_PUBLISH_TIMEOUT", float("inf")),
+        ("SECRET_KEY_FALLBACKS", "old key"),
+        ("SECRET_KEY_FALLBACKS", b"former key"),
+        ("SECRET_KEY_FALLBACKS", [17]),
+        ("SECRET_KEY_FALLBACKS", 17),
     ],
 )
 def test_wrong_setting_ends_the_start(setting: str, value: object) -> None:
@@ -772,3 +777,21 @@ def test_dropped_app_is_collected(signal: Signal) -> None:
     gc.collect()
 
     assert alive() is None
+
+
+@pytest.mark.parametrize("missing", [True, False], ids=["request", "something else"])
+def test_handler_that_misses_its_request_gets_a_hint(
+    app: Flask, flask_bridge: Bridge, signal: Signal, *, missing: bool
+) -> None:
+    """Whoever swaps the decorator alone learns from the traceback what else to write."""
+
+    @flask_bridge.async_receiver(signal, name="note", max_retries=0)
+    def note(_sender: object) -> object:
+        if missing:
+            return request.path
+        raise RuntimeError
+
+    signal.send(app)
+    (result,) = broker_of(app).run()
+
+    assert ("context=('request', 'session')" in str(result)) is missing

@@ -312,7 +312,7 @@ def test_content_that_does_not_fit_is_refused(
 @pytest.mark.parametrize("cls", [Rows, Named])
 def test_dataclasses_of_built_in_types_need_functions(codec: Codec, cls: Any) -> None:
     """A dataclass that is a container or text too has more than fields."""
-    with pytest.raises(RegistrationError, match="dataclasses of no built-in type"):
+    with pytest.raises(RegistrationError, match="attrs classes of no built-in type"):
         codec.register(cls)
 
 

@@ -22,6 +22,7 @@ import signal_tasks
 import signal_tasks.worker
 
 assert not seen, seen
+assert "sqlalchemy" not in sys.modules  # it takes longer to import than we do
 assert set(threading.enumerate()) == before
 assert dict(os.environ) == environment
 

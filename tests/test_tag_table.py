@@ -116,3 +116,99 @@ def test_a_reloaded_class_takes_the_place_of_the_old_one(codec: Codec) -> None:
     assert type(codec.decode({"~money": 7}, path="value")) is reloaded
     with pytest.raises(EncodeError):
         codec.encode(Money(5), path="value")
+
+
+def is_shiny(cls: type[object]) -> bool:
+    """Tell whether the class says of itself that it shines."""
+    return getattr(cls, "shines", False)
+
+
+class Gold:
+    shines = True
+
+
+class Glass:
+    shines = True
+
+
+def test_family_covers_types_without_a_common_base() -> None:
+    """Types that a predicate picks travel by one tag."""
+    codec = Codec()
+
+    codec.register_family("shiny", is_shiny, lambda one: type(one).__name__, str)
+
+    assert codec.encode([Gold(), Glass()], path="it") == [
+        {"~shiny": "Gold"},
+        {"~shiny": "Glass"},
+    ]
+    assert codec.decode({"~shiny": "Gold"}, path="it") == "Gold"
+
+
+def test_family_is_asked_last_and_once() -> None:
+    """A tag of the type itself wins, and what the predicate said is remembered."""
+    codec = Codec()
+    asked = []
+
+    def covers(cls: type[object]) -> bool:
+        asked.append(cls)
+        return True
+
+    codec.register_family("any", covers, lambda one: None, str)
+    codec.register(Gold, lambda gold: "gold", lambda text: Gold())
+
+    assert codec.encode([Gold(), Glass(), Glass()], path="it") == [
+        {"~tests.test_tag_table.Gold": "gold"},
+        {"~any": None},
+        {"~any": None},
+    ]
+    assert asked == [Glass]
+
+
+def test_dict_of_a_family_is_taken_for_attributes() -> None:
+    """Paths show what a family's types are made of as attributes."""
+    codec = Codec()
+    codec.register_family("shiny", is_shiny, lambda one: {"karat": open}, str)
+
+    with pytest.raises(EncodeError) as caught:
+        codec.encode(Gold(), path="it")
+
+    assert caught.value.path == "it.karat"
+
+
+def test_family_needs_a_free_tag() -> None:
+    """The name of a family is nobody else's."""
+    codec = Codec()
+    codec.register_family("shiny", is_shiny, repr, str)
+
+    with pytest.raises(RegistrationError, match="it is taken"):
+        codec.register_family("shiny", is_shiny, repr, str)
+    with pytest.raises(RegistrationError, match="Choose another one with tag="):
+        codec.register(Glass, repr, str, "shiny")
+
+
+def test_unknown_type_or_tag_calls_for_registration() -> None:
+    """Who registers late is called when something is unknown, and in no other case."""
+    codec = Codec()
+    calls = []
+
+    def register() -> None:
+        calls.append(None)
+        codec.register(Gold, lambda gold: 1, lambda one: Gold())
+
+    codec.when_unknown(register)
+    codec.encode([1, {"a": (2,)}], path="it")
+    assert calls == []
+
+    assert codec.encode(Gold(), path="it") == {"~tests.test_tag_table.Gold": 1}
+    assert len(calls) == 1
+    with pytest.raises(EncodeError):
+        codec.encode(Glass(), path="it")
+    assert len(calls) == 2
+
+
+def test_unknown_tag_calls_for_registration() -> None:
+    """A worker that decodes an unknown tag lets it be registered first."""
+    codec = Codec()
+    codec.when_unknown(lambda: codec.register(Gold, repr, lambda one: Gold(), "gold"))
+
+    assert type(codec.decode({"~gold": 1}, path="it")) is Gold

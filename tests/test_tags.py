@@ -2,6 +2,7 @@
 
 import io
 import struct
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import (
@@ -159,10 +160,14 @@ def test_other_time_zones_do_not_travel(codec: Codec) -> None:
     assert caught.value.type_name == f"{__name__}.Sidereal"
 
 
-def test_paths_that_read_as_others_do_not_travel(codec: Codec) -> None:
-    """A file name with a colon, whose text reads as a drive, is refused."""
-    with pytest.raises(EncodeError, match="reads as another path"):
-        codec.encode(PureWindowsPath("./c:a"), path="value")
+def test_paths_never_come_back_as_others(codec: Codec) -> None:
+    """A file name with a colon comes back, or is refused if its text reads as a drive."""
+    value = PureWindowsPath("./c:a")
+    refused = pytest.raises(EncodeError, match="reads as another path")
+
+    # pathlib's text keeps the "./" from Python 3.12 on.
+    with refused if str(value) == "c:a" else nullcontext():
+        assert exactly(travel(codec, value)) == exactly(value)
 
 
 def test_paths_of_another_system_are_refused(codec: Codec) -> None:

@@ -40,11 +40,7 @@ class Sender:
 
     def send(self, receiver: str, **kwargs: object) -> None:
         """Send an event to the receiver of that name, as this code knows it."""
-
-        def handler(sender: object, **kwargs: object) -> None:
-            raise NotImplementedError
-
-        self.bridge.async_receiver(self._signal, name=receiver)(handler)
+        self.bridge.async_receiver(self._signal, name=receiver)(print)
         with publications(self._app) as published, self._app.app_context():
             self._signal.send("elsewhere", **kwargs)
         close_connections(self._app)

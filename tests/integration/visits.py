@@ -92,20 +92,12 @@ class Site:
         """Return how many entries there are of each name."""
         return Counter(entry.name for entry in self.entries(where))
 
-    def settle(self, *but: str) -> None:
-        """Wait until the worker has observed all that was observed in requests.
-
-        Args:
-            but: Names of what only the request observes.
-        """
-
-        def is_even() -> bool:
-            inline = self.count("inline")
-            for name in but:
-                del inline[name]
-            return inline <= self.count("worker")
-
-        wait_for(is_even, f"the worker; the processes wrote:\n{self.written}")
+    def settle(self) -> None:
+        """Wait until the worker has observed all that was observed in requests."""
+        wait_for(
+            lambda: self.count("inline") <= self.count("worker"),
+            f"the worker; the processes wrote:\n{self.written}",
+        )
 
 
 class Visitor:

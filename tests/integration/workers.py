@@ -27,12 +27,10 @@ T = TypeVar("T")
 def wait_for(answer: Callable[[], T | None], what: str) -> T:
     """Ask until *answer* gives something true; only a failing test waits to the end."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        found = answer()
-        if found:
-            return found
+    while not (found := answer()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.01)
-    raise AssertionError(f"waited {PATIENCE_SECONDS:g} seconds in vain for {what}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,5 +26,5 @@ def create_app(**config: object) -> Flask:
 
     db.init_app(app)
     signal_tasks.init_app(app)
-    app.add_url_rule("/orders/<int:order>", "order", handlers.url_of_order)
+    app.add_url_rule("/orders/<int:order>", "order")
     return app

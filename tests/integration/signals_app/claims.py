@@ -1,7 +1,7 @@
 """What the documentation says that handlers find in a worker, as Python expressions.
 
 Handlers evaluate them in the request and in the worker, and the tests compare. The
-tables of the page are made from them: ``python -m tests.integration.signals_app.claims``.
+tables of the page are made from them.
 """
 
 from __future__ import annotations
@@ -71,11 +71,19 @@ SIGNALS: Final[Sequence[Claim]] = (
             "response.get_data()": _BODY,
             "response.response": _BODY,
         },
-        other={"type(response)": "it is a `ResponseSnapshot`"},
+        other={
+            "str(response)": "it is a `ResponseSnapshot`",
+            "isinstance(response, Response)": "it is a `ResponseSnapshot`",
+        },
     ),
     Claim(
         name="got_request_exception",
-        same=("str(exception)", "request.endpoint", "g.start_time"),
+        same=(
+            "str(exception)",
+            "isinstance(exception, Exception)",
+            "request.endpoint",
+            "g.start_time",
+        ),
         refused={"exception.__cause__.args": _FRAMES},
         other={
             "type(exception).__name__": _NOT_REGISTERED,
@@ -117,7 +125,10 @@ SIGNALS: Final[Sequence[Claim]] = (
             "'request' in context": _STANDARD,
             "context.get('g')": _STANDARD,
         },
-        other={"sorted(context)": "only what travels is listed"},
+        other={
+            "sorted(context)": "only what travels is listed",
+            "str(context)": "only what travels is listed",
+        },
     ),
     Claim(
         name="before_render_template",
@@ -241,7 +252,3 @@ def _reasons(claim: Claim) -> str:
     return "; ".join(
         f"{', '.join(names)}: {reason}" for reason, names in expressions.items()
     )
-
-
-if __name__ == "__main__":
-    print("\n\n".join(tables()))  # noqa: T201  # to be pasted into the page

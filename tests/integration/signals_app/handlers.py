@@ -24,7 +24,7 @@ EVERYTHING: Final = ("request", "session", "g")
 
 _NAMES: Final = {
     **{name: getattr(flask, name) for name in ("current_app", "g", "request")},
-    **{name: getattr(flask, name) for name in ("session", "url_for")},
+    **{name: getattr(flask, name) for name in ("session", "url_for", "Response")},
     "format_exception": format_exception,
     "has_app_context": flask.has_app_context,
     "current_user": flask_login.current_user,
