@@ -18,7 +18,7 @@ from kombu.exceptions import LimitExceeded, OperationalError
 from kombu.pools import ProducerPool
 
 from .envelope import EVENT_HEADER, Envelope
-from .exceptions import PublishError
+from .exceptions import PublishError, SignalTasksError
 from .registry import Registry
 
 # One reconnect, at once: a pooled connection may have died since its last use.
@@ -78,7 +78,7 @@ class CeleryPublisher:
                 while left:
                     try:
                         self._send(left[0], producer, give_up)
-                    except _BROKER_ERRORS:
+                    except (*_BROKER_ERRORS, SignalTasksError):
                         raise
                     except Exception as error:  # noqa: BLE001  # an option may be wrong
                         unmade.append(left[0].receiver)
