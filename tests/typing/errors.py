@@ -30,7 +30,7 @@ def send(signal: Signal) -> None:
         assert_type(error.path, str)
         assert_type(error.type_name, str)
     except PublishError as error:
-        assert_type(error.envelopes, int)
+        assert_type(error.receivers, tuple[str, ...])
     except HopLimitError as error:
         assert_type(error.trail, tuple[str, ...])
     except DispatchError as error:
