@@ -11,7 +11,7 @@ TEST_GROUPS := tests
 # In CI no test is skipped, so all drivers come along. Elsewhere tests of servers that
 # are not there are, and full coverage cannot be asked for.
 ifdef CI
-TEST_GROUPS += browser postgresql
+TEST_GROUPS += browser
 else
 REPORT := --fail-under=0
 endif

@@ -20,6 +20,7 @@ from sqlalchemy.orm import (
     scoped_session,
     sessionmaker,
 )
+from sqlalchemy.pool import NullPool
 
 from signal_tasks import Bridge, EncodeError, SignalTasks
 from signal_tasks.exceptions import ConfigurationError
@@ -51,12 +52,15 @@ def make_db() -> tuple[SQLAlchemy, type[Any]]:
 def make_app(name: str, folder: Path, **config: object) -> Flask:
     """Make an app with a database of its own."""
     app = Flask(name)
+    url = f"sqlite:///{folder / name}.sqlite"
     app.config.from_mapping(
         TESTING=True,
         SECRET_KEY=KEY,
         CELERY=celery_settings(),
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder / name}.sqlite",
-        SQLALCHEMY_ENGINES={"default": f"sqlite:///{folder / name}.sqlite"},
+        SQLALCHEMY_DATABASE_URI=url,
+        # No pool, for nobody would close it when the app is gone.
+        SQLALCHEMY_ENGINE_OPTIONS={"poolclass": NullPool},
+        SQLALCHEMY_ENGINES={"default": {"url": url, "poolclass": NullPool}},
     )
     app.config.from_mapping(config)
     return app
@@ -168,9 +172,8 @@ def test_row_is_read_through_the_bind_of_its_model(
     flask_bridge: Bridge, signal: Signal, tmp_path: Path
 ) -> None:
     """A model with a bind key is loaded from that database."""
-    app = make_app(
-        "shop", tmp_path, SQLALCHEMY_BINDS={"log": f"sqlite:///{tmp_path}/log.sqlite"}
-    )
+    log = {"url": f"sqlite:///{tmp_path}/log.sqlite", "poolclass": NullPool}
+    app = make_app("shop", tmp_path, SQLALCHEMY_BINDS={"log": log})
     db = SQLAlchemy()
 
     class Entry(db.Model):
