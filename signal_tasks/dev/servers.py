@@ -163,7 +163,9 @@ def refusal_of(url: str, seconds: float = 3.0) -> Exception | None:
 
 
 def _configuration(port: int, password: str, *, is_kept: bool) -> str:
+    # The usual 16 databases are too few for a test suite that gives each app its own.
     return f"""\
+databases 256
 bind 127.0.0.1
 protected-mode yes
 port {port}
