@@ -795,3 +795,13 @@ def test_handler_that_misses_its_request_gets_a_hint(
     (result,) = broker_of(app).run()
 
     assert ("context=('request', 'session')" in str(result)) is missing
+
+
+def test_rehearsal_for_a_stranger_sends_nothing(
+    app: Flask, flask_bridge: Bridge, signal: Signal
+) -> None:
+    """An event that belongs to no app of ours would go nowhere, and the rehearsal too."""
+    flask_bridge.async_receiver(signal, name="note")(note_app)
+
+    assert flask_bridge.rehearse(signal, Flask("foreign"), {}) == ([], [])
+    assert broker_of(app).take() == []

@@ -85,7 +85,7 @@ class Order(Base):
     user: Mapped[User | None] = relationship(back_populates="orders")
 
     def __len__(self) -> int:
-        return 0
+        return 0  # pragma: no cover  # whoever asked would take an order for nothing
 
 
 class Seat(Base):
@@ -160,7 +160,7 @@ def postgresql() -> Iterator[str]:
     try:
         with postgresql_database(POSTGRESQL) as url:
             yield url
-    except UnreachableError as error:
+    except UnreachableError as error:  # pragma: no cover  # it is there in CI
         missing(error)
 
 
@@ -925,7 +925,7 @@ class TestMissing:
         entered = []
 
         def restore(user: object) -> Any:
-            entered.append(user)
+            entered.append(user)  # pragma: no cover  # nothing may enter it
 
         shop.bridge.context("login", lambda: user, restore)
         shop.listen(context=("login",), missing="discard")

@@ -12,7 +12,7 @@ import pytest
 
 from signal_tasks.dev.stack import Stack, StackSettings, running_stack
 
-if "CI" not in os.environ:
+if "CI" not in os.environ:  # pragma: no cover  # in CI nothing may be missing
     pytest.importorskip(
         "playwright", reason="Playwright is missing: pip install --group browser"
     )
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
     """Return a Chromium, the system's or the one that Playwright installed."""
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or playwright.chromium.executable_path
-        if "CI" not in os.environ and not Path(program).exists():
+        if "CI" not in os.environ and not Path(program).exists():  # pragma: no cover
             pytest.skip("no Chromium found: install the system's package chromium")
         is_root = os.geteuid() == 0
         browser = playwright.chromium.launch(
