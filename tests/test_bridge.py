@@ -499,7 +499,11 @@ def test_no_signal_is_refused(bridge: Bridge) -> None:
         bridge.async_receiver()
 
 
-@pytest.mark.parametrize("wrong", ["paid", handle, [Signal()], None], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    ["paid", handle, [Signal()], None],
+    ids=["name", "handler", "list of signals", "nothing"],
+)
 def test_what_is_no_signal_is_refused(bridge: Bridge, wrong: Any) -> None:
     """A name, a list, or the handler itself is not a signal."""
     with pytest.raises(RegistrationError, match=type(wrong).__name__):
