@@ -110,11 +110,19 @@ class PublishError(DispatchError, ConnectionError):
     Args:
         message: What happened and what to do next.
         receivers: Names of the receivers whose messages did not leave.
+        unsent: Those of them that the broker did not take, and may take later.
     """
 
-    def __init__(self, message: str, *, receivers: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        receivers: tuple[str, ...],
+        unsent: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.receivers = receivers
+        self.unsent = unsent
 
 
 class RefusedError(SignalTasksError):

@@ -91,6 +91,7 @@ class CeleryPublisher:
                 "is broker_url right? For development, `flask signal-tasks dev` brings "
                 "its own.",
                 receivers=(*unmade, *(envelope.receiver for envelope in left)),
+                unsent=tuple(envelope.receiver for envelope in left),
             ) from error
         if unmade:
             raise PublishError(
