@@ -4,6 +4,7 @@ from .bridge import Bridge, async_receiver, context, register_type
 from .event import Event, current_event
 from .exceptions import (
     ArgumentsError,
+    BufferFullError,
     ConfigurationError,
     DecodeError,
     DispatchError,
@@ -30,9 +31,12 @@ from .send_async import in_thread
 from .signals import (
     dead_letter_kept,
     dispatch_failed,
+    duplicate_dropped,
     envelope_refused,
     event_discarded,
     event_published,
+    event_spooled,
+    event_withdrawn,
     handler_finished,
 )
 from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
@@ -40,6 +44,7 @@ from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 __all__ = [
     "ArgumentsError",
     "Bridge",
+    "BufferFullError",
     "ConfigurationError",
     "DecodeError",
     "DispatchError",
@@ -70,9 +75,12 @@ __all__ = [
     "current_event",
     "dead_letter_kept",
     "dispatch_failed",
+    "duplicate_dropped",
     "envelope_refused",
     "event_discarded",
     "event_published",
+    "event_spooled",
+    "event_withdrawn",
     "handler_finished",
     "in_thread",
     "register_type",
