@@ -7,6 +7,7 @@ consumer.
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
@@ -28,6 +29,7 @@ from .exceptions import (
 )
 from .host import Host
 from .registry import Receiver, Registry
+from .vital_signs import VitalSigns, parameters_of
 
 if TYPE_CHECKING:
     BaseTask = Task[Any, Any]  # generic in the stubs alone
@@ -101,6 +103,20 @@ class ReceiverTask(BaseTask):
     """Mixed into the Celery app's own task class for each receiver's task."""
 
     serves: tuple[CeleryHost, Receiver]
+
+    @property
+    def vital_signs(self) -> VitalSigns:
+        """What the worker tells of it to ``inspect().registered("vital_signs")``."""
+        host, receiver = self.serves
+        return VitalSigns(
+            app=str(self.app.main),
+            parameters=parameters_of(receiver.handler),
+            fingerprints=host.seal.fingerprints,
+            acks_late=bool(self.acks_late),
+            reject_on_worker_lost=bool(self.reject_on_worker_lost),
+            time_limit=self.time_limit,
+            told_at=time.time(),
+        )
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run the task, and keep what has failed for the last time.
