@@ -57,6 +57,15 @@ class Buffer:
         # Through a reference that keeps nothing alive, for apps come and go in tests.
         atexit.register(_flush, weakref.ref(self))
 
+    def _start_over(self) -> None:
+        """Begin with nothing: what a forked child inherits, its parent publishes."""
+        self._pid = os.getpid()
+        self._waiting: deque[Envelope] = deque()
+        self._wake = threading.Event()
+        self._publishing = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Let *envelopes* wait for the thread.
 
@@ -87,15 +96,6 @@ class Buffer:
         error = BufferFullError(self._size)
         for event in events_of(envelopes):
             tell_failure(self._application, failure_of(event, error))
-
-    def _start_over(self) -> None:
-        """Begin with nothing: what a forked child inherits, its parent publishes."""
-        self._pid = os.getpid()
-        self._waiting: deque[Envelope] = deque()
-        self._wake = threading.Event()
-        self._publishing = threading.Lock()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
 
     def _start(self) -> None:
         with self._starting:

@@ -280,4 +280,3 @@ def _naming_failure(doing: str) -> Generator[None]:
             f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
             "the event was not sent to this receiver."
         ) from error
-

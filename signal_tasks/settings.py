@@ -42,7 +42,7 @@ class Settings:
     @property
     def raises(self) -> bool:
         """Whether a failed send raises; by default in debug and testing."""
-        on_error = self._choice(
+        on_error: OnError | None = self._choice(
             "SIGNAL_TASKS_ON_ERROR",
             get_args(OnError),
             "to raise in debug and testing alone",

@@ -62,6 +62,15 @@ class Spool:
         self._is_wanted = is_wanted
         self._start_over()
 
+    def _start_over(self) -> None:
+        """Begin anew in a forked child, to which no thread has come along."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._has_news = False
+        self._has_looked = False
+        self._is_behind = False
+
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Pass *envelopes* on, or keep those that the broker does not take.
 
@@ -138,12 +147,3 @@ class Spool:
                 self._is_behind = False
                 self._thread = None
             return goes_on
-
-    def _start_over(self) -> None:
-        """Begin anew in a forked child, to which no thread has come along."""
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._has_news = False
-        self._has_looked = False
-        self._is_behind = False
