@@ -27,6 +27,11 @@ class SpoolRows(Protocol):
         """Keep *envelopes*, or raise ``StoreError``."""
         ...
 
+    @property
+    def is_there(self) -> bool:
+        """Whether rows may be there already; no server is asked for it."""
+        ...
+
     def has_spooled(self) -> bool:
         """Tell whether there are rows that wait for the broker."""
         ...
@@ -119,7 +124,7 @@ class Spool:
     def _look_for_rows(self) -> None:
         """Let the thread see whether a process before this one has left something."""
         self._has_looked = True
-        if self._is_wanted():
+        if self._is_wanted() and self._rows().is_there:
             self._wake(is_behind=False)
 
     def _wake(self, *, is_behind: bool = True) -> None:

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from signal_tasks.envelope import Envelope
 
 
-def envelope(event_id: str, receiver: str = "bill", *, is_kept: bool = False) -> Envelope:
+def envelope(
+    event_id: str, receiver: str = "bill", *, is_kept: bool = False
+) -> Envelope:
     """Return an envelope of the event called *event_id*."""
     return Envelope(
         id=event_id,

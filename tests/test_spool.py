@@ -25,6 +25,7 @@ class Rows:
 
     waiting: list[str] = field(default_factory=list)
     error: Exception | None = None
+    is_there: bool = True
     has_looked: threading.Event = field(default_factory=threading.Event)
 
     def add(self, envelopes: Sequence[Envelope], *, is_spooled: bool) -> None:
@@ -201,6 +202,15 @@ def test_rows_of_a_process_before_are_found(office: Office) -> None:
     office.join()
 
     assert office.drained == ["left behind"]
+
+
+def test_database_that_is_not_there_has_no_rows(office: Office) -> None:
+    """Where nothing was ever kept, no thread is started to look for it."""
+    office.rows.is_there = False
+
+    office.spool.publish([envelope("one")])
+
+    assert office.spool._thread is None
 
 
 def test_rows_that_cannot_be_looked_for_end_nothing(
