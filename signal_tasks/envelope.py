@@ -91,16 +91,20 @@ class Seal:
     """
 
     def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
-        keys = [key for key in secret_keys if key]
+        self._keys = [key for key in secret_keys if key]
         self._signer = (
-            Signer(
-                keys,  # type: ignore[arg-type]  # str and bytes may mix
-                salt=b"signal_tasks.envelope",
-                key_derivation="hmac",
-                digest_method=hashlib.sha256,
-            )
-            if keys
-            else None
+            _signer(self._keys, b"signal_tasks.envelope") if self._keys else None
+        )
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Something short for each key, the newest last, that two processes compare.
+
+        It betrays of a key less than the signature of any message does.
+        """
+        salt = b"signal_tasks.fingerprint"
+        return tuple(
+            _signer([key], salt).get_signature(b"").decode()[:8] for key in self._keys
         )
 
     def seal(
@@ -217,6 +221,15 @@ def _keys_in(value: object) -> tuple[str | bytes, ...] | None:
     items = [key for key in value if key is not None]
     keys = tuple(key for key in items if isinstance(key, str | bytes))
     return keys if len(keys) == len(items) else None
+
+
+def _signer(keys: Sequence[str | bytes], salt: bytes) -> Signer:
+    return Signer(
+        keys,  # type: ignore[arg-type]  # str and bytes may mix
+        salt=salt,
+        key_derivation="hmac",
+        digest_method=hashlib.sha256,
+    )
 
 
 def _expect_unsigned(signature: str) -> None:
