@@ -117,8 +117,8 @@ class Deliveries:
         publisher = Announcing(_Current(self._sender), self._sender.application)
         return Spool(
             publisher,
-            rows=lambda: self._store.spool.outbox,
-            drain=lambda: drain(self._store.spool.outbox, publisher),
+            rows=lambda: self._store.spool,
+            drain=lambda: drain(self._store.spool, publisher),
             application=self._sender.application,
             is_wanted=self._is_spool_wanted,
         )

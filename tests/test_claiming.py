@@ -14,7 +14,6 @@ from signal_tasks import ConfigurationError, StoreError, duplicate_dropped
 from signal_tasks.claiming import Claimed, claim
 from signal_tasks.exceptions import (
     CommittedError,
-    LostClaimError,
     StillClaimedError,
 )
 from signal_tasks.inbox import Busy, Claim

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
