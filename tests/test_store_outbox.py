@@ -263,7 +263,9 @@ def test_rows_that_were_put_back_are_due_again(
     assert take(outbox) == ["e1", "e2"]
 
 
-def test_published_row_is_due_later_and_later(store: Store, outbox: Outbox, clock: Clock) -> None:
+def test_published_row_is_due_later_and_later(
+    store: Store, outbox: Outbox, clock: Clock
+) -> None:
     """A row whose handler does not finish is published less and less often."""
     outbox.add(envelopes(1))
     waits: list[timedelta] = []
