@@ -26,9 +26,7 @@ class TakenRows(Protocol):
         """Note that *rows* were published."""
         ...
 
-    def put_back(
-        self, rows: Sequence[OutboxRow], *, delay_seconds: float = 0
-    ) -> None:
+    def put_back(self, rows: Sequence[OutboxRow], *, delay_seconds: float = 0) -> None:
         """Make *rows* due again."""
         ...
 
