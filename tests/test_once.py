@@ -117,10 +117,10 @@ class TestPlain:
         broker: Broker,
         store: Store,
         till: Till,
-        signal: Signal,
         dropped: list[str],
     ) -> None:
         """A row is gone when its handler has committed; a message without it is one."""
+        signal = Signal()
         bridge.async_receiver(signal, name="bill", once=True, delivery="outbox")(
             till.bill
         )
