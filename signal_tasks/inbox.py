@@ -41,6 +41,10 @@ class InboxOffice(Protocol):
         """Claim an event, or tell who has it; None where it is handled already."""
         ...
 
+    def is_in(self, connection: Any) -> bool:
+        """Tell whether *connection* is one to its database."""
+        ...
+
     def finish(self, claim: Claim, connection: Any = None) -> bool:
         """Note that the event is handled; false where the claim was lost."""
         ...

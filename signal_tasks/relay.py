@@ -68,17 +68,6 @@ class Waiter(Protocol):
         ...
 
 
-class Polling:
-    """Looks every so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def wait(self, stop: threading.Event) -> None:
-        """Let the time go by."""
-        stop.wait(self._seconds)
-
-
 @dataclass(slots=True)
 class _Outage:
     """Something that does not work for a while, which is logged once."""

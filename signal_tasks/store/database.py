@@ -37,6 +37,8 @@ _PATIENCE: Mapping[str, Mapping[str, object]] = {
     "psycopg2": {"connect_timeout": 5},
 }
 
+_PORTS: Mapping[str, int] = {"postgresql": 5432}
+
 # A connection that has died since its last use is replaced. There is no limit to them
 # but the number of threads, for nobody is to wait for one.
 _POOL: Mapping[str, Any] = {
@@ -96,6 +98,22 @@ class StoreDatabase:
         """Where it is, with its password."""
         return self._url
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there may be something in it; only a file is looked for."""
+        return self._file is None or self._file.exists()
+
+    def file_beside(self, name: str) -> URL | None:
+        """Return the URL of another SQLite file beside this one, if this is one."""
+        if self._file is None:
+            return None
+        file = self._file.with_stem(f"{self._file.stem}_{name}")
+        return URL.create("sqlite", database=str(file.absolute()))
+
+    def is_reached_by(self, connection: Connection) -> bool:
+        """Tell whether *connection*, somebody else's, is one to this database."""
+        return _identity(connection.engine.url) == _identity(self._url)
+
     def create(self) -> None:
         """Make the tables that are not there yet.
 
@@ -130,6 +148,23 @@ class StoreDatabase:
             self._make_file()
             with self._engine.connect() as connection:
                 yield connection.execution_options(**_READS)
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether the driver of its connections hears of PostgreSQL's notices."""
+        return self._url.get_backend_name() == "postgresql" and (
+            self._engine.driver == "psycopg"
+        )
+
+    def connect_for_good(self) -> Connection:
+        """Return a connection that its user keeps and closes, without transactions."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """What the driver raises; SQLAlchemy does not wrap it where it is not asked."""
+        error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        return error
 
     @contextmanager
     def inside(self, connection: Connection) -> Generator[Connection]:
@@ -206,6 +241,15 @@ def is_in_memory(url: URL) -> bool:
     if url.get_backend_name() != "sqlite":
         return False
     return url.database in {None, "", ":memory:"} or url.query.get("mode") == "memory"
+
+
+def _identity(url: URL) -> tuple[object, ...]:
+    """Return what two URLs of one database have in common, whatever their drivers."""
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return backend, str(Path(url.database or "").absolute())
+    host = url.host if url.host not in {None, "localhost"} else "127.0.0.1"
+    return backend, host, url.port or _PORTS.get(backend), url.database
 
 
 def _parsed(url: str | URL) -> URL:

@@ -75,6 +75,10 @@ class Inbox:
                 return claim
             return _holder(connection, claim, now)
 
+    def is_in(self, connection: Connection) -> bool:
+        """Tell whether *connection* is one to the inbox's database."""
+        return self._database.is_reached_by(connection)
+
     def finish(self, claim: Claim, connection: Connection | None = None) -> bool:
         """Note that the event of *claim* is handled.
 

@@ -119,6 +119,8 @@ class Outbox:
         now = self._now()
         until = now + timedelta(seconds=lease_seconds)
         is_due = and_(_row.due_at <= now, _is_for(receivers))
+        if not self.is_there:
+            return []
         # Asked first, for to take means to lock.
         with self._database.reading() as connection:
             if connection.scalar(select(_row.id).where(is_due).limit(1)) is None:
@@ -163,12 +165,23 @@ class Outbox:
                     update(outbox).where(condition).values(due_at=due_at)
                 )
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there may be rows; only a file is looked for."""
+        return self._database.is_there
+
+    def is_in(self, connection: Connection) -> bool:
+        """Tell whether *connection* is one to the outbox's database."""
+        return self._database.is_reached_by(connection)
+
     def has_spooled(self, receivers: Collection[str] | None = None) -> bool:
         """Tell whether there are spooled rows, of *receivers* or of all.
 
         Raises:
             StoreError: The database did not do it.
         """
+        if not self.is_there:
+            return False
         first = select(_row.id).where(_row.is_spooled, _is_for(receivers)).limit(1)
         with self._database.reading() as connection:
             return connection.scalar(first) is not None
@@ -266,9 +279,7 @@ def _take_spooled(
         )
         .exists()
     )
-    return _take(
-        connection, and_(_row.is_spooled, is_due, ~is_behind), until, limit
-    )
+    return _take(connection, and_(_row.is_spooled, is_due, ~is_behind), until, limit)
 
 
 def _take(
