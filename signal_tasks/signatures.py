@@ -30,10 +30,12 @@ class Signatures:
             digest_method=hashlib.sha256,
         )
         self._keys = [signer.derive_key(key) for key in signer.secret_keys]
+        self._blank = hmac.new(self._keys[-1], digestmod=hashlib.sha256)
 
     def begin(self, start: str) -> Callable[[str], str]:
         """Return a function of a text's rest that signs *start* and rest together."""
-        begun = hmac.new(self._keys[-1], start.encode(), hashlib.sha256)
+        begun = self._blank.copy()
+        begun.update(start.encode())
 
         def sign(rest: str) -> str:
             whole = begun.copy()
