@@ -27,6 +27,7 @@ from .exceptions import ConfigurationError, RegistrationError
 from .hosts import Hosts, PlainHost
 from .models import Models
 from .publisher import CeleryPublisher
+from .receiver_task import CeleryHost
 from .references import (
     SessionSource,
     check_session,
@@ -35,7 +36,7 @@ from .references import (
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .signals import DispatchFailed
-from .tasks import CeleryHost, ReceiverTasks, split_options
+from .tasks import ReceiverTasks, split_options
 from .typing import Adapt, Condition, Extract, Handler, HandlerT
 
 T = TypeVar("T")

@@ -17,7 +17,10 @@
     |   +-- DecodeError (ValueError)
     |   +-- ArgumentsError (TypeError)
     |   +-- MissingReferenceError (LookupError)
+    |   +-- TooManyDeliveriesError           its runs do not come to an end
     +-- StillMissingError (LookupError)      not in the database yet; tried again
+    +-- StillClaimedError                    not to be handled now; tried again
+    +-- OutOfMemoryError                     a handler had too little memory
     +-- StoreError                           the store's database did not do it
     +-- NotSentError (LookupError)           a handler asks for what did not travel
     +-- ReadOnlySessionError (TypeError)     a handler writes to a restored session
@@ -210,8 +213,51 @@ class MissingReferenceError(RefusedError, LookupError):
         self.type_names = type_names
 
 
+class TooManyDeliveriesError(RefusedError):
+    """The broker has handed a message out too often, and no run of it has ended.
+
+    Args:
+        count: How often it was handed out again.
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, count: int, *, receiver: str) -> None:
+        super().__init__(
+            f"its message came back {count} times, as its runs did not end. Does the "
+            "handler kill its process, or take all memory? If workers or brokers were "
+            "restarted as often, replay it; or raise SIGNAL_TASKS_MAX_DELIVERIES.",
+            receiver=receiver,
+        )
+        self.count = count
+
+
 class StillMissingError(SignalTasksError, LookupError):
     """Something that the event refers to is not in the database yet; try again."""
+
+
+class StillClaimedError(SignalTasksError):
+    """An event is not to be handled now, and may be later.
+
+    Args:
+        message: What happened.
+        seconds: After how long it may be tried again.
+    """
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class OutOfMemoryError(SignalTasksError):
+    """A handler had too little memory; for Celery, in place of its ``MemoryError``.
+
+    Args:
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, *, receiver: str) -> None:
+        super().__init__(f"the handler of {receiver} raised a MemoryError.")
+        self.receiver = receiver
 
 
 class StoreError(SignalTasksError):

@@ -20,12 +20,12 @@ from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
 from .publisher import CeleryPublisher
+from .receiver_task import BaseTask
 from .references import Database, SessionSource, check_session, closing_session
 from .registry import module_name
 from .request_context import allowed_headers, config_of, request_context
 from .session_context import session_context
 from .snapshots import portioned_context, register_snapshots
-from .tasks import BaseTask
 
 if TYPE_CHECKING:
     from .store import Store, StoredDeadLetters

@@ -12,8 +12,8 @@ from .dead_letters import DeadLetterOffice
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .publisher import CeleryPublisher
+from .receiver_task import CeleryHost
 from .references import Database, SessionSource, closing_session
-from .tasks import CeleryHost
 
 _logger = logging.getLogger(__name__)
 
