@@ -4,11 +4,14 @@ from .bridge import Bridge, async_receiver, context, register_type
 from .event import Event, current_event
 from .exceptions import (
     ArgumentsError,
+    BufferFullError,
+    CommittedError,
     ConfigurationError,
     DecodeError,
     DispatchError,
     EncodeError,
     HopLimitError,
+    LostClaimError,
     MalformedEnvelopeError,
     MissingReferenceError,
     NotSentError,
@@ -33,9 +36,12 @@ from .send_async import in_thread
 from .signals import (
     dead_letter_kept,
     dispatch_failed,
+    duplicate_dropped,
     envelope_refused,
     event_discarded,
     event_published,
+    event_spooled,
+    event_withdrawn,
     handler_finished,
 )
 from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
@@ -43,6 +49,8 @@ from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 __all__ = [
     "ArgumentsError",
     "Bridge",
+    "BufferFullError",
+    "CommittedError",
     "ConfigurationError",
     "DecodeError",
     "DispatchError",
@@ -50,6 +58,7 @@ __all__ = [
     "Event",
     "ExceptionSnapshot",
     "HopLimitError",
+    "LostClaimError",
     "MalformedEnvelopeError",
     "MissingReferenceError",
     "NotSentError",
@@ -76,9 +85,12 @@ __all__ = [
     "current_event",
     "dead_letter_kept",
     "dispatch_failed",
+    "duplicate_dropped",
     "envelope_refused",
     "event_discarded",
     "event_published",
+    "event_spooled",
+    "event_withdrawn",
     "handler_finished",
     "in_thread",
     "register_type",

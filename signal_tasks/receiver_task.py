@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, Retry
@@ -37,7 +37,9 @@ else:
 
 _logger = logging.getLogger(__name__)
 
-SICK_STORE_SECONDS = 60.0
+MAX_DELIVERIES: Final = 5
+
+SICK_STORE_SECONDS: Final = 60.0
 """After how long it is tried again to keep what no store has taken."""
 
 
@@ -47,6 +49,11 @@ class CeleryHost(Host, Protocol):
     @property
     def celery_app(self) -> Celery:
         """The Celery app that serves it now."""
+        ...
+
+    @property
+    def max_deliveries(self) -> int:
+        """How often a message may be handed out again before it is a dead letter."""
         ...
 
 
@@ -128,7 +135,7 @@ class ReceiverTask(BaseTask):
             return
         host, receiver = self.serves
         count = _count_redelivery(host, receiver.name, self._event_id)
-        if count <= getattr(host, "max_deliveries", 5):
+        if count <= host.max_deliveries:
             return
         error = TooManyDeliveriesError(count, receiver=receiver.name)
         refuse(host.application, receiver.name, error)
@@ -238,11 +245,11 @@ def text_of(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
 
 def _count_redelivery(host: Host, receiver: str, event_id: str) -> int:
     """Count a redelivery; where that cannot be done, it is as none."""
-    inbox: Any = getattr(host, "inbox", None)
+    inbox = host.inbox
     if inbox is None:
         return 0
     try:
-        return int(inbox.count_redelivery(event_id, receiver))
+        return inbox.count_redelivery(event_id, receiver)
     except StoreError:
         _logger.exception(
             "event %s for %s was handed out again, and the store did not count that. "

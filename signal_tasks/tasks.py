@@ -55,6 +55,13 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
+# Where no time limit ends a run: those of other workers wait so long at most.
+_LONGEST_RUN_SECONDS = 3600
+
+# What a pool needs to end a run whose time is over.
+_END_SECONDS = 10
+
+
 def split_options(
     options: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -155,6 +162,7 @@ class ReceiverTasks:
                 receiver=receiver.name,
                 attempt=task.request.retries + 1,
                 headers=task.request.headers or {},
+                lease_seconds=_longest_run(task),
             )
 
         # Celery writes code with this name in it, and "<lambda>" would end that.
@@ -199,6 +207,12 @@ class ReceiverTasks:
                         error=error,
                         attempts=message.headers.get("retries") or 0,
                     )
+
+
+def _longest_run(task: Any) -> float:
+    """Return after how many seconds a run of *task* has ended, whatever it does."""
+    limit = task.time_limit or task.app.conf.task_time_limit or _LONGEST_RUN_SECONDS
+    return float(limit) + _END_SECONDS
 
 
 def _text_in(message: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,13 +31,21 @@ class Office:
         self.letters.append(letter)
 
 
+def store_of(office: Office) -> Any:
+    """Return a store with *office*."""
+    return SimpleNamespace(dead_letters=office)
+
+
 class Message:
     """A message that is running in a pool, and what becomes of it."""
 
     def __init__(self, broker: Broker, office: Office, **options: Any) -> None:
         signal = Signal()
         bridge = Bridge(
-            broker.celery_app, secret_key=KEY, on_error="raise", dead_letters=office
+            broker.celery_app,
+            secret_key=KEY,
+            on_error="raise",
+            store=store_of(office),
         )
         bridge.async_receiver(signal, name="bill", **options)(print)
         signal.send("web")

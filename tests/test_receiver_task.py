@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ from signal_tasks import (
     envelope_refused,
 )
 from signal_tasks.dead_letters import DeadLetter
-from signal_tasks.hosts import PlainHost
 from tests.in_memory import KEY, Broker, new_celery_app
 
 AT_ONCE: dict[str, Any] = {"retry_backoff": False, "default_retry_delay": 0}
@@ -48,6 +48,11 @@ class Shelf:
         return self.counts[event_id, receiver]
 
 
+def store_of(shelf: Shelf | None) -> Any:
+    """Return a store that is *shelf*."""
+    return SimpleNamespace(dead_letters=shelf, inbox=shelf)
+
+
 @pytest.fixture
 def shelf() -> Shelf:
     """Return what stands for the store."""
@@ -55,11 +60,10 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def bridge(broker: Broker, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+def bridge(broker: Broker, shelf: Shelf) -> Bridge:
     """Return a bridge with a store."""
-    monkeypatch.setattr(PlainHost, "inbox", shelf, raising=False)
     return Bridge(
-        broker.celery_app, secret_key=KEY, on_error="raise", dead_letters=shelf
+        broker.celery_app, secret_key=KEY, on_error="raise", store=store_of(shelf)
     )
 
 
@@ -122,6 +126,29 @@ def test_message_that_comes_back_too_often_is_a_dead_letter(
     assert refused == ["TooManyDeliveriesError"]
 
 
+def test_user_chooses_how_often_a_message_may_come_back(
+    broker: Broker, shelf: Shelf, signal: Signal
+) -> None:
+    """The limit is a setting."""
+    bridge = Bridge(
+        broker.celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        store=store_of(shelf),
+        max_deliveries=1,
+    )
+    runs: list[object] = []
+    bridge.async_receiver(signal, name="bill")(runs.append)
+    signal.send("web")
+    (message,) = broker.take()
+
+    for _ in range(2):
+        execute(broker, message, is_redelivered=True)
+
+    assert runs == ["web"]
+    assert [letter.reason for letter in shelf.letters] == ["TooManyDeliveriesError"]
+
+
 def test_first_delivery_is_not_counted(
     bridge: Bridge, broker: Broker, shelf: Shelf, signal: Signal
 ) -> None:
@@ -170,14 +197,9 @@ def test_store_that_cannot_count_stops_nothing(
     assert "the disk is full" in str(record.exc_text)
 
 
-def test_without_a_store_nothing_is_counted(
-    bridge: Bridge,
-    broker: Broker,
-    signal: Signal,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_a_store_nothing_is_counted(broker: Broker, signal: Signal) -> None:
     """Where nothing is kept, a message runs as often as it comes."""
-    monkeypatch.setattr(PlainHost, "inbox", None)
+    bridge = Bridge(broker.celery_app, secret_key=KEY, on_error="raise")
     runs: list[object] = []
     bridge.async_receiver(signal, name="bill")(runs.append)
     signal.send("web")
@@ -310,7 +332,7 @@ def test_retry_is_kept_where_the_message_is_acknowledged_already(
     """With early acknowledgement the broker has nothing to hand out again."""
     broker = Broker(new_celery_app(task_acks_late=False))
     bridge = Bridge(
-        broker.celery_app, secret_key=KEY, on_error="raise", dead_letters=shelf
+        broker.celery_app, secret_key=KEY, on_error="raise", store=store_of(shelf)
     )
     bridge.async_receiver(signal, name="bill", **AT_ONCE)(raising(OSError("why")))
     signal.send("web")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,9 +82,13 @@ class Mine:
         found: list[dict[str, Any]] = json.loads(result.output)
         return found
 
-    def await_letter(self) -> dict[str, Any]:
-        """Return the one dead letter, once it is there."""
-        (letter,) = wait_for(self.letters, "a dead letter")
+    def await_letter(self, event_id: str) -> dict[str, Any]:
+        """Return the one dead letter of an event, once it is there."""
+
+        def of_event() -> list[dict[str, Any]]:
+            return [one for one in self.letters() if one["event_id"] == event_id]
+
+        (letter,) = wait_for(of_event, "a dead letter")
         return letter
 
 
@@ -95,7 +98,7 @@ def own_redis(folder: Path) -> Iterator[tuple[RestartableBroker, dict[str, Any]]
     with Children() as children:
         broker = RestartableBroker(find_server(), children, folder)
         broker.start()
-        options = {"visibility_timeout": 2, "unacked_restore_interval": 1}
+        options = {"visibility_timeout": 6, "unacked_restore_interval": 1}
         settings = {"broker_url": broker.url, "broker_transport_options": options}
         yield broker, settings
 
@@ -130,10 +133,29 @@ def own_queue() -> Iterator[dict[str, Any]]:
 def here(
     request: pytest.FixtureRequest, workers: Workers, tmp_path: Path
 ) -> Iterator[Mine]:
-    """Return the mine with each broker."""
+    """Return the mine with each broker, and no worker yet."""
+    with opened(request.param, workers, tmp_path) as it:
+        yield it
+
+
+@pytest.fixture(params=["redis", "rabbitmq"], scope="module")
+def shared(
+    request: pytest.FixtureRequest,
+    workers: Workers,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Mine]:
+    """Return the mine with each broker, and a worker that several tests use."""
+    with opened(request.param, workers, tmp_path_factory.mktemp("mine")) as it:
+        it.start_worker()
+        yield it
+
+
+@contextmanager
+def opened(kind: str, workers: Workers, tmp_path: Path) -> Iterator[Mine]:
+    """Give the mine with a broker of that kind."""
     broker: RestartableBroker | None = None
     with ExitStack() as stack:
-        if request.param == "redis":
+        if kind == "redis":
             folder = tmp_path / "redis"
             folder.mkdir()
             broker, settings = stack.enter_context(own_redis(folder))
@@ -142,6 +164,7 @@ def here(
         config: dict[str, Any] = {
             "SECRET_KEY": uuid4().hex,
             "SIGNAL_TASKS_STORE_URL": f"sqlite:///{tmp_path / 'store.sqlite3'}",
+            "SIGNAL_TASKS_MAX_DELIVERIES": 2,
             "CELERY": {**settings, "worker_lost_wait": 0.5},
         }
         with mine.bridge.disconnected():
@@ -156,6 +179,8 @@ def here(
             )
             yield it
         for worker in it.started:
+            with suppress(ProcessLookupError):  # a test may have ended it
+                kill(worker.child.pid)
             worker.child.stop()
         close_connections(app)
 
@@ -168,46 +193,45 @@ def kill(pid: int) -> None:
 # -- processes that die
 
 
-@pytest.mark.parametrize("name", ["blast", "leave"])
-def test_handler_that_ends_its_process_is_a_dead_letter_in_the_end(
-    here: Mine, name: str
+def test_handler_that_kills_its_process_is_a_dead_letter_in_the_end(
+    shared: Mine,
 ) -> None:
-    """What ends its process runs a few times more, and the worker goes on meanwhile."""
-    here.start_worker()
+    """What kills its process runs a few times more, and the worker goes on meanwhile."""
+    event_id = shared.send("blast")
 
-    event_id = here.send(name)
-
-    letter = here.await_letter()
-    assert (letter["event_id"], letter["reason"]) == (
-        event_id,
-        "TooManyDeliveriesError",
-    )
-    assert here.notes(event_id) == [name] * 6
-    assert here.await_notes(here.send("dig")) == ["dig"]
+    letter = shared.await_letter(event_id)
+    assert letter["reason"] == "TooManyDeliveriesError"
+    assert shared.notes(event_id) == ["blast"] * 3
+    assert shared.await_notes(shared.send("dig")) == ["dig"]
 
 
-def test_handler_that_takes_too_long_is_a_dead_letter(here: Mine) -> None:
+def test_handler_that_leaves_its_process_is_a_dead_letter(shared: Mine) -> None:
+    """A handler that calls sys.exit() ends as one that fails."""
+    event_id = shared.send("leave")
+
+    letter = shared.await_letter(event_id)
+    assert letter["reason"] in {"SystemExit", "TooManyDeliveriesError"}
+    assert shared.await_notes(shared.send("dig")) == ["dig"]
+
+
+def test_handler_that_takes_too_long_is_a_dead_letter(shared: Mine) -> None:
     """What is killed for its time is over is kept, and does not run again."""
-    here.start_worker()
+    event_id = shared.send("tarry")
 
-    event_id = here.send("tarry")
-
-    letter = here.await_letter()
-    assert (letter["event_id"], letter["reason"]) == (event_id, "TimeLimitExceeded")
-    assert here.await_notes(here.send("dig")) == ["dig"]
-    assert here.notes(event_id) == ["tarry"]
+    letter = shared.await_letter(event_id)
+    assert letter["reason"] == "TimeLimitExceeded"
+    assert shared.await_notes(shared.send("dig")) == ["dig"]
+    assert shared.notes(event_id) == ["tarry"]
 
 
-def test_handler_without_memory_is_a_dead_letter(here: Mine) -> None:
+def test_handler_without_memory_is_a_dead_letter(shared: Mine) -> None:
     """A handler's MemoryError does not end the worker."""
-    worker = here.start_worker()
+    event_id = shared.send("collapse")
 
-    event_id = here.send("collapse")
-
-    letter = here.await_letter()
-    assert (letter["event_id"], letter["reason"]) == (event_id, "MemoryError")
-    assert here.await_notes(here.send("dig")) == ["dig"]
-    assert worker.child.exit_code is None
+    letter = shared.await_letter(event_id)
+    assert letter["reason"] == "MemoryError"
+    assert shared.await_notes(shared.send("dig")) == ["dig"]
+    assert shared.started[0].child.exit_code is None
 
 
 def test_event_of_a_killed_worker_runs_in_another(here: Mine) -> None:
@@ -231,7 +255,7 @@ def test_event_of_a_killed_worker_runs_in_another(here: Mine) -> None:
 )
 def test_shutdown_loses_nothing(here: Mine, how: str) -> None:
     """What a worker does when it is told to end is finished there, or runs elsewhere."""
-    seconds = {"warm": 1, "soft": 1, "cold": 30}[how]
+    seconds = {"warm": 1, "soft": 1, "cold": 4}[how]
     here.config["CELERY"]["worker_soft_shutdown_timeout"] = 2
     first = here.start_worker()
     events = [here.send("rest", seconds=seconds)]
