@@ -126,17 +126,14 @@ class Deliveries:
         return [receiver.name for receiver in self._sender.registry]
 
     def _made(self, name: Delivery) -> Publisher:
-        match name:
-            case "direct":
-                return self._direct()
-            case "request":
-                return Gathering(self.named("direct"), self._basket)
-            case "commit":
-                return self._after_commit()
-            case "outbox":
-                return self._in_outbox()
-            case "buffered":
-                return self._buffered()
+        makers: dict[Delivery, Callable[[], Publisher]] = {
+            "direct": self._direct,
+            "request": self._gathering,
+            "commit": self._after_commit,
+            "outbox": self._in_outbox,
+            "buffered": self._buffered,
+        }
+        return makers[name]()
 
     def _direct(self) -> Publisher:
         publisher = self.plain
@@ -152,6 +149,9 @@ class Deliveries:
 
     def _is_spool_wanted(self) -> bool:
         return not self._sender.raises and self._sender.store is not None
+
+    def _gathering(self) -> Publisher:
+        return Gathering(self.named("direct"), self._basket)
 
     def _after_commit(self) -> Publisher:
         from .transactions import AfterCommit  # noqa: PLC0415  # it needs SQLAlchemy
