@@ -117,6 +117,7 @@ class Bridge:
             keys = key_ring(secret_key, secret_key_fallbacks)
             self._own_host = PlainHost(
                 celery_app=celery_app,
+                registry=self.registry,
                 seal=Seal(keys),
                 publisher=self.publisher(celery_app, publish_timeout_seconds),
                 raises=on_error == "raise",

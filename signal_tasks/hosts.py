@@ -16,8 +16,11 @@ from .host import Publisher
 from .publisher import CeleryPublisher
 from .receiver_task import CeleryHost
 from .references import Database, SessionSource, closing_session
+from .registry import Registry
+from .relaying import Relaying, RelaySettings
 from .settlement import Settlement
 from .typing import Delivery
+from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters
@@ -102,6 +105,7 @@ class PlainHost:
         self,
         *,
         celery_app: Celery,
+        registry: Registry,
         seal: Seal,
         publisher: CeleryPublisher,
         raises: bool,
@@ -114,6 +118,7 @@ class PlainHost:
         self.store = store
         self.default_delivery: Delivery = default_delivery
         self.celery_app = celery_app
+        self.registry = registry
         self.application = celery_app
         self.seal = seal
         self.publisher = publisher
@@ -123,6 +128,7 @@ class PlainHost:
         self.database = Database(session=session)
         self._session = session
         self._deliveries = Deliveries(self)
+        self._worker_relay = WorkerRelay(self)
 
     @property
     def dead_letters(self) -> StoredDeadLetters | None:
@@ -141,6 +147,19 @@ class PlainHost:
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
         return self._deliveries.named(name)
+
+    @property
+    def has_relay_in_worker(self) -> bool:
+        """Whether workers publish what is in the outbox, where anything goes there."""
+        return self.store is not None
+
+    def relaying(self) -> Relaying:
+        """Return what publishes the rows of the outbox.
+
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        return self._deliveries.relaying(RelaySettings())
 
     def claims(self, sender: object) -> None:
         """Leave it open: there is nothing to tell by whose event it is."""
