@@ -158,7 +158,7 @@ class _Departure:
             log_failure(failure)
 
     def _check_hops(self) -> None:
-        if len(self._trail) > self._host.max_hops:
+        if self._trail and len(self._trail) > self._host.max_hops:
             raise HopLimitError((*self._trail, self._sending.signal))
 
     def envelopes_for(
@@ -311,7 +311,12 @@ def _by_delivery(
     plan: _Plan, envelopes: list[Envelope], default: Delivery
 ) -> Mapping[Delivery, list[Envelope]]:
     """Put together the envelopes that go the same way."""
-    deliveries = {one.name: one.delivery or default for one in plan.receivers}
+    deliveries: dict[str, Delivery] = {
+        one.name: one.delivery or default for one in plan.receivers
+    }
+    ways = set(deliveries.values())
+    if len(ways) == 1 and envelopes:
+        return {ways.pop(): envelopes}
     groups: dict[Delivery, list[Envelope]] = {}
     for envelope in envelopes:
         groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
