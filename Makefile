@@ -1,6 +1,6 @@
 # Everything is installed into .venv by the first command that needs it.
 #   PYTHON=/path/to/python  which Python to build .venv with (3.11 or newer)
-#   ARGS=...                passed on by `make demo`
+#   ARGS=...                passed on by `make demo`, `make bench` and `make faults`
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +18,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs clean
+.PHONY: help demo test bench faults check docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,12 @@ test: $(READY)/package $(TEST_GROUPS:%=$(READY)/%) ## Run all tests, with covera
 	$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(REPORT)
+
+bench: $(READY)/package $(READY)/bench ## Measure what a send costs (ARGS="--only direct --handlers 1,10")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+faults: $(READY)/package $(READY)/tests ## Kill everything and count what is lost (ARGS="--only outbox redis --seed 7")
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(READY)/package $(READY)/tests $(READY)/lint $(READY)/typing ## Check format, lint, import contracts and types
 	$(BIN)/ruff format --check .

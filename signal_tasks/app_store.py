@@ -14,6 +14,7 @@ from sqlalchemy import URL, Engine
 
 from .event import quiet
 from .request_context import config_of
+from .settings import Settings
 from .store import Store, is_in_memory
 
 
@@ -24,20 +25,19 @@ def store_of(app: Flask) -> Store:
         ConfigurationError: ``SIGNAL_TASKS_STORE_URL`` is no URL of a database that can
             keep anything.
     """
-    url, connect_args = _place(app)
-    return Store(url, folder=app.instance_path, connect_args=connect_args)
-
-
-def _place(app: Flask) -> tuple[str | URL, Mapping[str, object]]:
     config = config_of(app)
-    configured: str | URL | None = config.get("SIGNAL_TASKS_STORE_URL")
-    if configured is not None:
-        return configured, {}
-    url = _database_url(app)
-    if url is None or is_in_memory(url):
-        return "sqlite:///signal_tasks.sqlite3", {}
+    url: str | URL | None = config.get("SIGNAL_TASKS_STORE_URL")
+    shared = None if url is not None else _database_url(app)
+    if shared is not None and is_in_memory(shared):
+        shared = None
     options: Mapping[str, Any] = config.get("SQLALCHEMY_ENGINE_OPTIONS", {})
-    return url, options.get("connect_args", {})
+    return Store(
+        url or shared or "sqlite:///signal_tasks.sqlite3",
+        folder=app.instance_path,
+        connect_args=options.get("connect_args") if shared is not None else None,
+        is_shared=shared is not None,
+        resubmit_after_seconds=Settings(app).resubmit_after_seconds,
+    )
 
 
 def _database_url(app: Flask) -> URL | None:

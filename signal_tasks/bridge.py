@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from blinker import ANY, Signal
 from celery import Celery
@@ -13,14 +13,15 @@ from .annotations import AnnotatedTypes
 from .codec import Codec
 from .consumer import Consumer
 from .contexts import Context, Contexts, as_a_whole, wanted_contexts
-from .dead_letters import DeadLetterOffice
 from .declaration import (
     check_choice,
     check_handler,
     check_name,
-    check_policies,
+    check_once,
     check_signals,
+    delivery_named,
 )
+from .deliveries import prepare_for
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal, key_ring
 from .exceptions import ConfigurationError, RegistrationError
@@ -36,7 +37,10 @@ from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .signals import DispatchFailed
 from .tasks import CeleryHost, ReceiverTasks, split_options
-from .typing import Adapt, Condition, Extract, Handler, HandlerT
+from .typing import Adapt, Condition, Delivery, Extract, Handler, HandlerT
+
+if TYPE_CHECKING:
+    from .store import Store
 
 T = TypeVar("T")
 
@@ -59,9 +63,11 @@ class Bridge:
             write to the broker can run a handler.
         secret_key_fallbacks: Older keys, which still verify.
         on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
-        publish_timeout_seconds: How long the broker may take to connect or answer.
+        publish_timeout_seconds: How long a publish may take in all.
         max_hops: How many handlers may stand between the first signal and an event.
-        dead_letters: Keeps what no worker runs, such as ``store.StoredDeadLetters``.
+        store: The database for an outbox, for dead letters and for events that the
+            broker did not take: ``signal_tasks.store.Store(url)``.
+        delivery: That of receivers that name none.
         session: The SQLAlchemy session that handlers use outside Flask: a
             ``scoped_session``, or a callable that returns the current one. Models are
             loaded in it, and it is closed when the handler has run.
@@ -78,7 +84,8 @@ class Bridge:
         on_error: OnError = "log",
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
         max_hops: int = MAX_HOPS,
-        dead_letters: DeadLetterOffice | None = None,
+        store: Store | None = None,
+        delivery: Delivery = "direct",
         session: SessionSource | None = None,
     ) -> None:
         check_session(session)
@@ -101,6 +108,7 @@ class Bridge:
         self._own_host: CeleryHost | None = None
         if on_error not in ("raise", "log"):
             raise ConfigurationError("Bridge(on_error=...) is 'raise' or 'log'.")
+        prepare_for(delivery_named(delivery))
         if celery_app is not None:
             keys = key_ring(secret_key, secret_key_fallbacks)
             self._own_host = PlainHost(
@@ -109,8 +117,9 @@ class Bridge:
                 publisher=self.publisher(celery_app, publish_timeout_seconds),
                 raises=on_error == "raise",
                 max_hops=max_hops,
-                dead_letters=dead_letters,
+                store=store,
                 session=session,
+                default_delivery=delivery,
             )
             self.attach(self._own_host)
 
@@ -145,13 +154,19 @@ class Bridge:
                 as in ``{"session": ("user_id",), "g": True}``.
             condition: Called like *extract*; when it returns something false, the event
                 does not reach this handler.
-            delivery: ``"direct"`` (the default): the broker has the message before
-                ``send()`` returns. The only one so far.
+            delivery: ``"direct"``: the broker has the message before ``send()``
+                returns. ``"request"``: it gets it when the response is ready.
+                ``"commit"``: when the transaction of the session has committed.
+                ``"outbox"``: the event is a row in that transaction until its handler
+                has finished. ``"buffered"``: a thread publishes it, which may lose it.
+                By default what the app is configured for, else direct.
             missing: What to do when a database row that the event refers to is gone:
                 ``"fail"`` (the default), ``"discard"``, ``"retry"``, ``"none"`` for
                 None in its place, or ``"tombstone"`` for a :class:`Tombstone` with the
                 columns that were loaded, or ``{"tombstone": ("email",)}`` to name them.
-            once: Not there yet; must be false.
+            once: Whether an event that was handled is not handled again. Where the
+                handler commits in the database of the store, effect and note of it are
+                one transaction.
             celery_options: Celery's own, for tasks and messages: ``queue``,
                 ``priority``, ``countdown``, ``expires``, ``max_retries``,
                 ``retry_backoff``, ``rate_limit``, ``time_limit`` and so on. Results are
@@ -166,7 +181,8 @@ class Bridge:
         """
         check_signals(signals)
         check_name(name)
-        check_policies(delivery=delivery, once=once)
+        delivery_name = delivery_named(delivery)
+        check_once(once)
         check_choice("extract", extract)
         check_choice("condition", condition)
         wanted = wanted_contexts(context)
@@ -184,6 +200,8 @@ class Bridge:
                 condition=condition,
                 context=wanted,
                 missing=policy,
+                delivery=delivery_name,
+                once=once,
                 task_options=task_options,
                 message_options=message_options,
                 place=place_of(handler),
@@ -318,6 +336,7 @@ class Bridge:
 
     def _add(self, receiver: Receiver) -> None:
         self._tasks.check_name(receiver.name)
+        prepare_for(receiver.delivery)
         former = self.registry.add(receiver)
         if former is not None:
             self._relays.disconnect(former)

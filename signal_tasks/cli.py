@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from flask.cli import AppGroup, ScriptInfo, pass_script_info
 
+from .cli_doctor import doctor
 from .cli_inspection import explain, list_signals
 from .cli_store import dead, store
 from .dev.console import Console, wants_colour
@@ -20,6 +21,7 @@ from .flask import FlaskHost, host_of
 group = AppGroup("signal-tasks", help="Signal handlers that run in Celery workers.")
 group.add_command(list_signals)
 group.add_command(explain)
+group.add_command(doctor)
 group.add_command(store)
 group.add_command(dead)
 

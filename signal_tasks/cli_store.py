@@ -23,6 +23,7 @@ from .exceptions import (
     UnknownReceiverError,
 )
 from .flask import FlaskHost
+from .terminal import printable
 
 if TYPE_CHECKING:
     # It imports SQLAlchemy, and every `flask` command imports this module.
@@ -116,7 +117,7 @@ def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2))
         return
     for name, fact in facts.items():
-        click.echo(f"{name:9} {'' if fact is None else _printable(str(fact))}".rstrip())
+        click.echo(f"{name:9} {'' if fact is None else printable(str(fact))}".rstrip())
 
 
 @dead.command("replay")
@@ -134,7 +135,7 @@ def replay(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
         try:
             count += host.dead_letters.replay(number, partial(_publish, host))
         except UnknownReceiverError as error:
-            unknown.append(_printable(str(error.receiver)))
+            unknown.append(printable(str(error.receiver)))
         except PublishError as error:
             raise click.ClickException(
                 f"{count} published again, the others stay: {error}"
@@ -196,10 +197,10 @@ def _row(stored: StoredLetter) -> Sequence[str]:
     return (
         str(stored.id),
         f"{letter.died_at:%Y-%m-%d %H:%M:%S}",
-        _printable(letter.reason),
+        printable(letter.reason),
         str(letter.attempts),
-        _printable(letter.signal or "(unreadable)"),
-        _printable(letter.receiver),
+        printable(letter.signal or "(unreadable)"),
+        printable(letter.receiver),
     )
 
 
@@ -208,11 +209,3 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = map(str.ljust, row, widths)
         click.echo("  ".join(cells).rstrip())
-
-
-def _printable(text: str) -> str:
-    """Write out what would move the terminal's cursor; anybody may have sent it."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in text
-    )

@@ -10,12 +10,13 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any
 
+from .claiming import claim
 from .codec import Codec
 from .contexts import Contexts
 from .envelope import Envelope
@@ -67,6 +68,7 @@ class Consumer:
         receiver: str,
         attempt: int,
         headers: Mapping[str, object],
+        lease_seconds: float,
     ) -> object:
         """Run the handler that the envelope in *text* is for.
 
@@ -76,28 +78,55 @@ class Consumer:
             receiver: The name under which the message came, which nobody signed.
             attempt: 1 the first time.
             headers: The message's headers.
+            lease_seconds: How long the handler may take, where nobody else is to run it
+                meanwhile.
 
         Raises:
+            StillClaimedError: It is not to be run now, and may be later.
             RefusedError: The envelope cannot be run here. That is logged and reported.
             Exception: Whatever the handler raises.
         """
         # The handler runs inside this too, but under `handling`, which lifts it.
-        with quiet(), ExitStack() as surroundings:
+        with quiet():
             with _refusing(host, receiver):
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
+            event = _event(envelope, attempt, headers)
+            if not (known.once or envelope.is_kept):
+                return self._run(host, known, envelope, event, settling=nullcontext)
+            claimed = claim(
+                host, envelope, once=known.once, lease_seconds=lease_seconds
+            )
+            if claimed is None:
+                return None
+            return claimed.handle(
+                lambda: self._run(
+                    host, known, envelope, event, settling=claimed.settling
+                )
+            )
+
+    def _run(
+        self,
+        host: Host,
+        receiver: Receiver,
+        envelope: Envelope,
+        event: Event,
+        *,
+        settling: Callable[[], AbstractContextManager[object]],
+    ) -> object:
+        with ExitStack() as surroundings:
+            with _refusing(host, receiver.name):
                 surroundings.enter_context(host.context())
                 lookup = surroundings.enter_context(
-                    looking_up(known.missing, host.database)
+                    looking_up(receiver.missing, host.database)
                 )
                 surroundings.enter_context(self._contexts.restored(envelope.context))
-                arguments = self._arguments(host, known, envelope, lookup)
+                arguments = self._arguments(host, receiver, envelope, lookup)
             if arguments is None:
                 return None
             sender, kwargs = arguments
-            event = _event(envelope, attempt, headers)
-            with handling(event), _reporting(host, event):
-                result = known.handler(sender, **kwargs)
+            with settling(), handling(event), _reporting(host, event):
+                result = receiver.handler(sender, **kwargs)
                 return _awaited(result) if inspect.isawaitable(result) else result
 
     def _named(self, envelope: Envelope, receiver: str) -> Receiver:

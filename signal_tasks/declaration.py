@@ -18,6 +18,7 @@ from blinker import Signal
 from .exceptions import RegistrationError
 from .registry import place_of, signal_name
 from .signals import LIFECYCLE_SIGNALS
+from .typing import DELIVERIES, Delivery
 
 
 def check_signals(signals: Sequence[object]) -> None:
@@ -58,19 +59,32 @@ def check_name(name: object) -> None:
         )
 
 
-def check_policies(*, delivery: str | None, once: bool) -> None:
-    """Make sure that no option is used that does nothing yet.
+def delivery_named(delivery: object) -> Delivery | None:
+    """Read the ``delivery`` option of a receiver; None for what its host does.
 
     Raises:
-        RegistrationError: One is.
+        RegistrationError: There is no such delivery.
     """
-    asked = {"delivery": delivery not in (None, "direct"), "once": once}
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise RegistrationError(
-                f"async_receiver({option}=...) is not in this version, which delivers "
-                "directly, at least once. Leave it out."
-            )
+    if delivery is None:
+        return None
+    for known in DELIVERIES:
+        if delivery == known:
+            return known
+    raise RegistrationError(
+        f"async_receiver(delivery=...) takes one of {', '.join(map(repr, DELIVERIES))}."
+    )
+
+
+def check_once(once: object) -> None:
+    """Make sure that *once* is a yes or a no.
+
+    Raises:
+        RegistrationError: It is something else.
+    """
+    if not isinstance(once, bool):
+        raise RegistrationError(
+            f"async_receiver(once=...) takes True or False, not {type(once).__name__}."
+        )
 
 
 def check_choice(option: str, function: object) -> None:

@@ -6,13 +6,13 @@ that wants it. What fails for one receiver does not keep the event from the othe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from .announcing import log_failure
 from .codec import Codec
 from .contexts import Contexts
 from .envelope import Envelope
@@ -29,14 +29,10 @@ from .references import MissingPolicy, sending
 from .registry import Receiver
 from .signals import (
     DispatchFailed,
-    EventPublished,
     dispatch_failed,
-    event_published,
     report,
 )
-from .typing import Adapt, JSONValue, Wanted, named_items
-
-_logger = logging.getLogger(__name__)
+from .typing import Adapt, Delivery, JSONValue, Wanted, named_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +111,8 @@ class _Departure:
         with self._noting_failure(receivers):
             self._check_hops()
             envelopes = self.envelopes_for(receivers)
-            if envelopes:
-                self._publish(envelopes)
+            for delivery, group in self._by_delivery(receivers, envelopes).items():
+                self._publish(delivery, group)
 
     def settle(self) -> None:
         """Report what failed, and raise or log it, as the host wants it."""
@@ -130,7 +126,20 @@ class _Departure:
                 first.add_note(f"Also: {other}")
             raise first
         for failure in self.failures:
-            _log(failure)
+            log_failure(failure)
+
+    def _by_delivery(
+        self, receivers: Sequence[Receiver], envelopes: Sequence[Envelope]
+    ) -> dict[Delivery, list[Envelope]]:
+        """Put together the envelopes that go the same way."""
+        deliveries = {one.name: self._delivery_of(one) for one in receivers}
+        groups: dict[Delivery, list[Envelope]] = {}
+        for envelope in envelopes:
+            groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
+        return groups
+
+    def _delivery_of(self, receiver: Receiver) -> Delivery:
+        return receiver.delivery or self._host.default_delivery
 
     def _check_hops(self) -> None:
         if len(self._trail) > self._host.max_hops:
@@ -188,6 +197,11 @@ class _Departure:
             payload=payload,
             context=context,
             receivers=[receiver.name for receiver in receivers],
+            kept=[
+                receiver.name
+                for receiver in receivers
+                if self._delivery_of(receiver) == "outbox"
+            ],
         )
 
     def _encoded_sender(self) -> JSONValue:
@@ -203,19 +217,14 @@ class _Departure:
                 "travels: None, a string, an integer or the Flask app.",
             ) from error
 
-    def _publish(self, envelopes: Sequence[Envelope]) -> None:
+    def _publish(self, delivery: Delivery, envelopes: Sequence[Envelope]) -> None:
         names = tuple(envelope.receiver for envelope in envelopes)
         try:
             with _naming_failure("publishing"):
-                self._host.publisher.publish(envelopes)
+                self._host.delivery(delivery).publish(envelopes)
         except SignalTasksError as error:
             left = error.receivers if isinstance(error, PublishError) else names
             self._note_failure(left, error)
-            return
-        details = EventPublished(
-            event_id=self.id, signal=self._sending.signal, receivers=names
-        )
-        report(event_published, self._host.application, details)
 
     @contextmanager
     def _noting_failure(self, receivers: Sequence[Receiver]) -> Generator[None]:
@@ -271,16 +280,3 @@ def _naming_failure(doing: str) -> Generator[None]:
             f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
             "the event was not sent to this receiver."
         ) from error
-
-
-def _log(failure: DispatchFailed) -> None:
-    _logger.error(
-        "event not sent: %s",
-        failure.error,
-        exc_info=failure.error,
-        extra={
-            "signal_tasks.event_id": failure.event_id,
-            "signal_tasks.signal": failure.signal,
-            "signal_tasks.receivers": failure.receivers,
-        },
-    )

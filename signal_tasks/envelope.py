@@ -14,8 +14,11 @@ Version 1 is a JSON object with its members in this order, the signature last::
         "payload": {...},
         "context": {...},
         "receiver": ...,
+        "outbox": true,
         "sig": "...",
     }
+
+``outbox`` is there only where a row of the outbox stands for the message.
 
 The signature covers every character before ``,"sig":``. So it is checked over the
 text as it came, before any of it is parsed; only the version is looked at earlier,
@@ -27,7 +30,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeGuard
@@ -51,6 +54,7 @@ _VERSION = re.compile(r'\{"v":([0-9]{1,9}),')
 # Of the last character, base64 ignores two bits; there is one way to write them.
 _SIGNATURE = re.compile(r'((?:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])?)"\}')
 _SEPARATOR = ',"sig":"'
+_KEPT = ',"outbox":true'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,9 @@ class Envelope:
     )
     """What the worker restores while the handler runs, encoded."""
 
+    is_kept: bool = False
+    """Whether a row of the outbox stands for it until its handler has finished."""
+
     text: str = field(repr=False)
     """The signed text that travels."""
 
@@ -91,16 +98,20 @@ class Seal:
     """
 
     def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
-        keys = [key for key in secret_keys if key]
+        self._keys = [key for key in secret_keys if key]
         self._signer = (
-            Signer(
-                keys,  # type: ignore[arg-type]  # str and bytes may mix
-                salt=b"signal_tasks.envelope",
-                key_derivation="hmac",
-                digest_method=hashlib.sha256,
-            )
-            if keys
-            else None
+            _signer(self._keys, b"signal_tasks.envelope") if self._keys else None
+        )
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Something short for each key, the newest last, that two processes compare.
+
+        It betrays of a key less than the signature of any message does.
+        """
+        salt = b"signal_tasks.fingerprint"
+        return tuple(
+            _signer([key], salt).get_signature(b"").decode()[:8] for key in self._keys
         )
 
     def seal(
@@ -113,8 +124,12 @@ class Seal:
         payload: Mapping[str, JSONValue],
         context: Mapping[str, JSONValue],
         receivers: Sequence[str],
+        kept: Collection[str] = (),
     ) -> list[Envelope]:
-        """Write one envelope for each of *receivers*, encoding the event once."""
+        """Write one envelope for each of *receivers*, encoding the event once.
+
+        Those of the receivers in *kept* say that a row of the outbox stands for them.
+        """
         event = {
             "v": VERSION,
             "id": id,
@@ -134,7 +149,11 @@ class Seal:
                 trail=trail,
                 payload=payload,
                 context=context,
-                text=self._sign(f'{start},"receiver":{_dump(receiver)}'),
+                is_kept=receiver in kept,
+                text=self._sign(
+                    f'{start},"receiver":{_dump(receiver)}'
+                    f"{_KEPT if receiver in kept else ''}"
+                ),
             )
             for receiver in receivers
         ]
@@ -219,6 +238,15 @@ def _keys_in(value: object) -> tuple[str | bytes, ...] | None:
     return keys if len(keys) == len(items) else None
 
 
+def _signer(keys: Sequence[str | bytes], salt: bytes) -> Signer:
+    return Signer(
+        keys,  # type: ignore[arg-type]  # str and bytes may mix
+        salt=salt,
+        key_derivation="hmac",
+        digest_method=hashlib.sha256,
+    )
+
+
 def _expect_unsigned(signature: str) -> None:
     if signature:
         raise SignatureError(
@@ -252,6 +280,7 @@ def _parse(text: str) -> Envelope:
             trail=_texts(wire["trail"]),
             payload=_object(wire["payload"]),
             context=_object(wire["context"]),
+            is_kept=wire.get("outbox") is True,
             text=text,
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:

@@ -9,6 +9,7 @@
     |   +-- EncodeError (TypeError)          a value cannot travel
     |   +-- HopLimitError (RecursionError)   handlers kept sending signals to each other
     |   +-- PublishError (ConnectionError)   the broker did not take it
+    |   +-- BufferFullError                  too many events wait in memory
     +-- RefusedError                         an envelope that this worker will not run
     |   +-- MalformedEnvelopeError (ValueError)
     |   +-- UnsupportedVersionError (ValueError)
@@ -17,7 +18,10 @@
     |   +-- DecodeError (ValueError)
     |   +-- ArgumentsError (TypeError)
     |   +-- MissingReferenceError (LookupError)
+    |   +-- CommittedError                 its handler has done its work, and failed after
     +-- StillMissingError (LookupError)      not in the database yet; tried again
+    +-- StillClaimedError                    not to be handled now; tried again
+    +-- LostClaimError                       somebody else has handled the event
     +-- StoreError                           the store's database did not do it
     +-- NotSentError (LookupError)           a handler asks for what did not travel
     +-- ReadOnlySessionError (TypeError)     a handler writes to a restored session
@@ -125,6 +129,22 @@ class PublishError(DispatchError, ConnectionError):
         self.unsent = unsent
 
 
+class BufferFullError(DispatchError):
+    """An event was dropped, for too many wait in memory to be published.
+
+    Args:
+        size: How many envelopes may wait.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"dropped, for {size} messages wait to be published already. Is the broker "
+            "slow? Raise SIGNAL_TASKS_BUFFER_SIZE, or set SIGNAL_TASKS_BUFFER_FULL to "
+            "'direct' to publish in the request instead."
+        )
+        self.size = size
+
+
 class RefusedError(SignalTasksError):
     """An envelope that this worker will not run, now or when it is tried again.
 
@@ -212,6 +232,54 @@ class MissingReferenceError(RefusedError, LookupError):
 
 class StillMissingError(SignalTasksError, LookupError):
     """Something that the event refers to is not in the database yet; try again."""
+
+
+class CommittedError(RefusedError):
+    """A handler with ``once=True`` has committed its work and failed after that.
+
+    Args:
+        error_name: Name of the class of what it raised.
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, error_name: str, *, receiver: str) -> None:
+        super().__init__(
+            f"the handler raised {error_name} after it had committed, so it is not run "
+            "again: once=True takes the first commit for the work. Let the handler "
+            "commit last, and do what may fail before.",
+            receiver=receiver,
+        )
+        self.error_name = error_name
+
+
+class StillClaimedError(SignalTasksError):
+    """An event is not to be handled now, and may be later.
+
+    Args:
+        message: What happened.
+        seconds: After how long it may be tried again.
+    """
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class LostClaimError(SignalTasksError):
+    """Another worker has handled the event, so this one's work must not be committed.
+
+    It comes out of the session's ``commit()`` in a handler with ``once=True``. Let it
+    pass: the transaction is rolled back, and nothing was done twice.
+
+    Args:
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, *, receiver: str) -> None:
+        super().__init__(
+            f"not committed, for another worker has handled the event for {receiver}."
+        )
+        self.receiver = receiver
 
 
 class StoreError(SignalTasksError):

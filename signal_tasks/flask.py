@@ -6,7 +6,6 @@ import logging
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -14,21 +13,27 @@ from flask import Flask, current_app, has_app_context
 from flask.signals import before_render_template, template_rendered
 from werkzeug.local import LocalProxy
 
-from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, Bridge, default_bridge
+from .bridge import Bridge, default_bridge
+from .deliveries import Deliveries, prepare_for, settling
 from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
+from .host import Publisher
 from .publisher import CeleryPublisher
 from .references import Database, SessionSource, check_session, closing_session
 from .registry import module_name
-from .request_context import allowed_headers, config_of, request_context
+from .request_context import config_of, request_context
+from .request_delivery import basket, publish_after_requests
 from .session_context import session_context
+from .settings import Settings
+from .settlement import Settlement
 from .snapshots import portioned_context, register_snapshots
 from .tasks import BaseTask
+from .typing import Delivery
 
 if TYPE_CHECKING:
-    from .store import Store, StoredDeadLetters
+    from .store import Inbox, Store, StoredDeadLetters
 
 _logger = logging.getLogger(__name__)
 
@@ -48,10 +53,11 @@ class SignalTasks:
     - ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` sign and verify what travels.
     - ``SIGNAL_TASKS_ON_ERROR``: ``"raise"`` or ``"log"``, what a send that fails does;
       by default it raises in debug and testing.
-    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
+    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that a publish may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
+    - ``SIGNAL_TASKS_DELIVERY``: how receivers that name no delivery get their events.
     - ``SIGNAL_TASKS_HEADERS``: names of the headers that travel with a request.
-    - ``SIGNAL_TASKS_STORE_URL``: the database for dead letters, as SQLAlchemy writes
+    - ``SIGNAL_TASKS_STORE_URL``: the database for what is kept, as SQLAlchemy writes
       it; by default that of Flask-SQLAlchemy, else a SQLite file in the instance folder.
 
     Args:
@@ -129,6 +135,10 @@ class FlaskHost:
         self._app = app
         self._session = session
         self._bridge = bridge
+        self._settings = Settings(app)
+        self._deliveries = Deliveries(
+            self, basket=basket, buffer=lambda: self._settings.buffer
+        )
         self._publishing = self.celery_app, self._new_publisher()
         self._store: Store | None = None
         self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
@@ -182,9 +192,16 @@ class FlaskHost:
     @property
     def dead_letters(self) -> StoredDeadLetters:
         """The dead letters of the store."""
-        from .store import StoredDeadLetters  # noqa: PLC0415  # as above
+        return self.store.dead_letters
 
-        return StoredDeadLetters(self.store)
+    @property
+    def inbox(self) -> Inbox:
+        """The inbox of the store."""
+        return self.store.inbox
+
+    def settling(self, settlement: Settlement) -> AbstractContextManager[object]:
+        """Let *settlement* into what the handler's session commits."""
+        return settling(self.database, settlement)
 
     @property
     def database(self) -> Database:
@@ -200,20 +217,21 @@ class FlaskHost:
     @property
     def raises(self) -> bool:
         """Whether a failed send raises, as configured."""
-        on_error = config_of(self._app).get("SIGNAL_TASKS_ON_ERROR")
-        if on_error is None:
-            return self._app.debug or self._app.testing
-        if on_error in ("raise", "log"):
-            return bool(on_error == "raise")
-        raise ConfigurationError(
-            "SIGNAL_TASKS_ON_ERROR is something else than 'raise' or 'log'. Set it to one "
-            "of them, or leave it out to raise in debug and testing alone."
-        )
+        return self._settings.raises
 
     @property
     def max_hops(self) -> int:
         """How far handlers' signals may lead, as configured."""
-        return int(_number(self._app, "SIGNAL_TASKS_MAX_HOPS", MAX_HOPS, least=0))
+        return self._settings.max_hops
+
+    @property
+    def default_delivery(self) -> Delivery:
+        """The delivery of receivers that name none, as configured."""
+        return self._settings.delivery
+
+    def delivery(self, name: Delivery) -> Publisher:
+        """Return the way to the broker that is so called."""
+        return self._deliveries.named(name)
 
     def check_settings(self) -> None:
         """Read each setting, so that a wrong one ends the start and not a request.
@@ -221,10 +239,16 @@ class FlaskHost:
         Raises:
             ConfigurationError: One is wrong.
         """
-        _ = self.raises, self.max_hops, allowed_headers(self._app)
+        self._settings.check()
         if config_of(self._app).get("SIGNAL_TASKS_STORE_URL") is not None:
             _ = self.store
         _ = _secret_keys(self._app)
+        prepare_for(self.default_delivery)
+        publish_after_requests(
+            self._app,
+            lambda: self._deliveries.unattended,
+            lambda: self._settings.drops_on_exception,
+        )
 
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
@@ -263,13 +287,9 @@ class FlaskHost:
         return Seal(keys)
 
     def _new_publisher(self) -> CeleryPublisher:
-        seconds = _number(
-            self._app,
-            "SIGNAL_TASKS_PUBLISH_TIMEOUT",
-            PUBLISH_TIMEOUT_SECONDS,
-            least=0.001,
+        return self._bridge.publisher(
+            self.celery_app, self._settings.publish_timeout_seconds
         )
-        return self._bridge.publisher(self.celery_app, seconds)
 
 
 def host_of(app: Flask) -> FlaskHost:
@@ -322,19 +342,6 @@ def _hinting() -> Generator[None]:
                 "for a copy: async_receiver(..., context=('request', 'session'))."
             )
         raise
-
-
-def _number(app: Flask, setting: str, default: float, *, least: float) -> float:
-    try:
-        number = float(config_of(app).get(setting, default))
-    except (TypeError, ValueError):
-        number = nan
-    if least <= number < inf:
-        return number
-    raise ConfigurationError(
-        f"{setting} is something else than a number of at least {least}. Set it to one, "
-        f"or leave it out for {default}."
-    )
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:

@@ -8,7 +8,10 @@ from typing import Protocol
 
 from .dead_letters import DeadLetterOffice
 from .envelope import Envelope, Seal
+from .inbox import InboxOffice
 from .references import Database
+from .settlement import Settlement
+from .typing import Delivery
 
 
 class Publisher(Protocol):
@@ -33,8 +36,12 @@ class Host(Protocol):
         ...
 
     @property
-    def publisher(self) -> Publisher:
-        """The way to its broker."""
+    def default_delivery(self) -> Delivery:
+        """The delivery of receivers that name none."""
+        ...
+
+    def delivery(self, name: Delivery) -> Publisher:
+        """Return the way to its broker that is so called."""
         ...
 
     @property
@@ -55,6 +62,15 @@ class Host(Protocol):
     @property
     def dead_letters(self) -> DeadLetterOffice | None:
         """Where what nobody runs is kept; None where there is no store."""
+        ...
+
+    @property
+    def inbox(self) -> InboxOffice | None:
+        """Knows what is handled; None where there is no store."""
+        ...
+
+    def settling(self, settlement: Settlement) -> AbstractContextManager[object]:
+        """Let *settlement* into what the handler inside commits, where that is ours."""
         ...
 
     def claims(self, sender: object) -> bool | None:

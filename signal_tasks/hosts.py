@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from celery import Celery
 
-from .dead_letters import DeadLetterOffice
+from .deliveries import Deliveries, settling
 from .envelope import Seal
 from .exceptions import ConfigurationError
+from .host import Publisher
 from .publisher import CeleryPublisher
 from .references import Database, SessionSource, closing_session
+from .settlement import Settlement
 from .tasks import CeleryHost
+from .typing import Delivery
+
+if TYPE_CHECKING:
+    from .store import Inbox, Store, StoredDeadLetters
 
 _logger = logging.getLogger(__name__)
 
@@ -99,10 +106,12 @@ class PlainHost:
         publisher: CeleryPublisher,
         raises: bool,
         max_hops: int,
-        dead_letters: DeadLetterOffice | None,
+        store: Store | None,
         session: SessionSource | None,
+        default_delivery: Delivery,
     ) -> None:
-        self.dead_letters = dead_letters
+        self.store = store
+        self.default_delivery: Delivery = default_delivery
         self.celery_app = celery_app
         self.application = celery_app
         self.seal = seal
@@ -111,6 +120,25 @@ class PlainHost:
         self.max_hops = max_hops
         self.database = Database(session=session)
         self._session = session
+        self._deliveries = Deliveries(self)
+
+    @property
+    def dead_letters(self) -> StoredDeadLetters | None:
+        """The dead letters of the store; None where there is none."""
+        return None if self.store is None else self.store.dead_letters
+
+    @property
+    def inbox(self) -> Inbox | None:
+        """The inbox of the store; None where there is none."""
+        return None if self.store is None else self.store.inbox
+
+    def settling(self, settlement: Settlement) -> AbstractContextManager[object]:
+        """Let *settlement* into what the handler's session commits."""
+        return settling(self.database, settlement)
+
+    def delivery(self, name: Delivery) -> Publisher:
+        """Return the way to the broker that is so called."""
+        return self._deliveries.named(name)
 
     def claims(self, sender: object) -> None:
         """Leave it open: there is nothing to tell by whose event it is."""

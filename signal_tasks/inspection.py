@@ -158,6 +158,10 @@ def _policies(receiver: Receiver) -> Iterator[str]:
         yield "condition"
     if receiver.context:
         yield f"context={', '.join(name for name, _ in receiver.context)}"
+    if receiver.delivery is not None:
+        yield f"delivery={receiver.delivery}"
+    if receiver.once:
+        yield "once"
     if receiver.missing.action != "fail":
         yield f"missing={receiver.missing.action}"
     options: Mapping[str, object] = {

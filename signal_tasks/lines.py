@@ -154,7 +154,8 @@ class Lines:
     def _connect_soon(self) -> None:
         now = self._clock()
         is_soon = now < self._last_connecting + _PACE_SECONDS
-        if self._connecting >= _CONNECTING_AT_ONCE or (is_soon and self._in_use):
+        is_enough = self._connecting >= min(_CONNECTING_AT_ONCE, self._waiting)
+        if is_enough or (is_soon and self._in_use):
             return
         self._connecting += 1
         self._last_connecting = now
@@ -173,8 +174,9 @@ class Lines:
                 line = Line(celery_app, self._timeout_seconds, self._clock)
                 is_enough = self._given_back > before
                 self.give_back(line)
-                if is_enough or self._waiting <= len(self._idle):
-                    break
+                with self._changed:
+                    if is_enough or self._waiting <= len(self._idle):
+                        break
         except Exception as error:  # noqa: BLE001  # raised where it is waited for
             self._last_failure = error
             self._failures += 1

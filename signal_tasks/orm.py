@@ -135,11 +135,20 @@ def _columns_of(mapper: Mapper[Any], names: tuple[str, ...]) -> list[str]:
     return [column for owner, _, column in parts if owner in owners]
 
 
-def _session_of(database: Database) -> Session:
+def current_session(database: Database) -> Session | None:
+    """Return the session that is used here; None where nobody said which."""
+    session = _answer_of(database)
+    return session if isinstance(session, Session) else None
+
+
+def _answer_of(database: Database) -> object:
     session = database.session() if database.session is not None else None
     # A scoped_session, which stands for a session, and calls to which return it.
-    if callable(session):
-        session = session()
+    return session() if callable(session) else session
+
+
+def _session_of(database: Database) -> Session:
+    session = _answer_of(database)
     if isinstance(session, Session):
         return session
     raise FormError(

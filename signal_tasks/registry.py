@@ -19,7 +19,7 @@ from blinker import Signal
 
 from .exceptions import RegistrationError, UnknownReceiverError
 from .references import FAIL, MissingPolicy
-from .typing import Condition, Extract, Handler, Wanted
+from .typing import Condition, Delivery, Extract, Handler, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,6 +44,12 @@ class Receiver:
 
     missing: MissingPolicy = FAIL
     """What happens when something that the event refers to is gone."""
+
+    delivery: Delivery | None = None
+    """How its events reach the broker; None for what its host does."""
+
+    once: bool = False
+    """Whether an event that was handled is known, and not handled again."""
 
     task_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Those of Celery's options that it reads from the receiver's task."""

@@ -14,13 +14,21 @@ from typing import TypeAlias
 from blinker import Namespace, Signal
 
 from .event import Event, quiet
-from .exceptions import RefusedError, SignalTasksError
+from .exceptions import PublishError, RefusedError, SignalTasksError
 
 _logger = logging.getLogger(__name__)
 _namespace = Namespace()
 
 event_published = _namespace.signal(
     "event-published", doc="The broker took every message of an event."
+)
+event_spooled = _namespace.signal(
+    "event-spooled",
+    doc="The broker did not take an event, which is kept and published later.",
+)
+event_withdrawn = _namespace.signal(
+    "event-withdrawn",
+    doc="An event is not to leave: its transaction was rolled back, or its request failed.",
 )
 dispatch_failed = _namespace.signal(
     "dispatch-failed", doc="An event did not leave, or not for all its receivers."
@@ -35,6 +43,10 @@ event_discarded = _namespace.signal(
     "event-discarded",
     doc="A worker dropped an event, as its receiver wants where something is gone.",
 )
+duplicate_dropped = _namespace.signal(
+    "duplicate-dropped",
+    doc="A worker got an event again that its receiver has handled.",
+)
 dead_letter_kept = _namespace.signal(
     "dead-letter-kept",
     doc="A worker kept as a dead letter what it will not try again.",
@@ -42,10 +54,13 @@ dead_letter_kept = _namespace.signal(
 
 LIFECYCLE_SIGNALS = (
     event_published,
+    event_spooled,
+    event_withdrawn,
     dispatch_failed,
     handler_finished,
     envelope_refused,
     event_discarded,
+    duplicate_dropped,
     dead_letter_kept,
 )
 """All of them."""
@@ -54,6 +69,32 @@ LIFECYCLE_SIGNALS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPublished:
     """Details of :data:`event_published`.
+
+    .. versionadded:: 0.1
+    """
+
+    event_id: str
+    signal: str
+    receivers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSpooled:
+    """Details of :data:`event_spooled`.
+
+    .. versionadded:: 0.1
+    """
+
+    event_id: str
+    signal: str
+    receivers: tuple[str, ...]
+    error: PublishError | None
+    """Why the broker did not take it; None where it queues up behind others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventWithdrawn:
+    """Details of :data:`event_withdrawn`.
 
     .. versionadded:: 0.1
     """
@@ -115,6 +156,17 @@ class EventDiscarded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateDropped:
+    """Details of :data:`duplicate_dropped`.
+
+    .. versionadded:: 0.1
+    """
+
+    event_id: str
+    receiver: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterKept:
     """Details of :data:`dead_letter_kept`.
 
@@ -133,10 +185,13 @@ class DeadLetterKept:
 
 Details: TypeAlias = (
     EventPublished
+    | EventSpooled
+    | EventWithdrawn
     | DispatchFailed
     | HandlerFinished
     | EnvelopeRefused
     | EventDiscarded
+    | DuplicateDropped
     | DeadLetterKept
 )
 

@@ -7,6 +7,7 @@ consumer.
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
@@ -14,7 +15,7 @@ from weakref import WeakSet
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, Retry
 from celery.result import AsyncResult
-from celery.signals import import_modules, task_unknown
+from celery.signals import celeryd_init, import_modules, task_unknown
 from kombu.exceptions import KombuError
 
 from .burial import bury
@@ -28,6 +29,8 @@ from .exceptions import (
 )
 from .host import Host
 from .registry import Receiver, Registry
+from .vital_signs import VitalSigns, parameters_of
+from .worker_settings import prepare_worker, task_options
 
 if TYPE_CHECKING:
     BaseTask = Task[Any, Any]  # generic in the stubs alone
@@ -59,6 +62,13 @@ _DEFAULTS: Mapping[str, Any] = {
     "retry_backoff": True,
     "retry_jitter": True,
 }
+
+
+# Where no time limit ends a run: those of other workers wait so long at most.
+_LONGEST_RUN_SECONDS = 3600
+
+# What a pool needs to end a run whose time is over.
+_END_SECONDS = 10
 
 
 def split_options(
@@ -94,6 +104,20 @@ class ReceiverTask(BaseTask):
     """Mixed into the Celery app's own task class for each receiver's task."""
 
     serves: tuple[CeleryHost, Receiver]
+
+    @property
+    def vital_signs(self) -> VitalSigns:
+        """What the worker tells of it to ``inspect().registered("vital_signs")``."""
+        host, receiver = self.serves
+        return VitalSigns(
+            app=str(self.app.main),
+            parameters=parameters_of(receiver.handler),
+            fingerprints=host.seal.fingerprints,
+            acks_late=bool(self.acks_late),
+            reject_on_worker_lost=bool(self.reject_on_worker_lost),
+            time_limit=self.time_limit,
+            told_at=time.time(),
+        )
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run the task, and keep what has failed for the last time.
@@ -167,6 +191,7 @@ class ReceiverTasks:
         # Celery takes one method of two objects for the same receiver without this.
         uid = f"signal_tasks.{id(self)}"
         import_modules.connect(self._on_import, dispatch_uid=uid)
+        celeryd_init.connect(self._on_start, dispatch_uid=uid)
         task_unknown.connect(self._on_unknown, dispatch_uid=uid)
         self._add_all(host)
 
@@ -197,7 +222,8 @@ class ReceiverTasks:
             return
         # Celery would keep the old task of this name.
         celery_app.tasks.pop(receiver.name, None)
-        options = {**_DEFAULTS, **receiver.task_options}
+        ours = {**_DEFAULTS, **task_options(celery_app)}
+        options = {**ours, **receiver.task_options}
         # Refusals are logged by the consumer, and no retry would mend them.
         for expected in ("dont_autoretry_for", "throws"):
             options[expected] = (*options.get(expected, ()), RefusedError)
@@ -221,6 +247,7 @@ class ReceiverTasks:
                 receiver=receiver.name,
                 attempt=task.request.retries + 1,
                 headers=task.request.headers or {},
+                lease_seconds=_longest_run(task),
             )
 
         # Celery writes code with this name in it, and "<lambda>" would end that.
@@ -234,6 +261,21 @@ class ReceiverTasks:
         for host in tuple(self._hosts):
             if host.celery_app is sender:
                 self._add_all(host)
+
+    def _on_start(
+        self, instance: Any, options: Mapping[str, object], **_: object
+    ) -> None:
+        """Prepare a worker that begins to start, all modules being imported."""
+        for host in tuple(self._hosts):
+            if host.celery_app is instance.app:
+                prepare_worker(
+                    host.celery_app,
+                    [host.celery_app.tasks[one.name] for one in self._registry],
+                    countdowns=[
+                        one.message_options.get("countdown") for one in self._registry
+                    ],
+                    options=options,
+                )
 
     def _on_unknown(self, sender: Any, message: Any, name: str, **_: object) -> None:
         """Say what an unknown task of ours means; Celery only says that it is unknown."""
@@ -250,6 +292,12 @@ class ReceiverTasks:
                         error=error,
                         attempts=message.headers.get("retries") or 0,
                     )
+
+
+def _longest_run(task: Any) -> float:
+    """Return after how many seconds a run of *task* has ended, whatever it does."""
+    limit = task.time_limit or task.app.conf.task_time_limit or _LONGEST_RUN_SECONDS
+    return float(limit) + _END_SECONDS
 
 
 def _text_in(message: Any) -> str:

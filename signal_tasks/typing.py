@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeGuard, TypeVar, get_args
 
 JSONValue: TypeAlias = (
     "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
@@ -12,6 +12,11 @@ JSONValue: TypeAlias = (
 
 Handler: TypeAlias = Callable[..., Any]
 """The user's function. What it accepts is between it and the signal's sender."""
+
+Delivery: TypeAlias = Literal["direct", "request", "commit", "outbox", "buffered"]
+"""When and how safely an event is handed to the broker."""
+
+DELIVERIES: Final[tuple[Delivery, ...]] = get_args(Delivery)
 
 Adapt: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
 """Called with a signal's keyword arguments; returns ones that travel."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from signal_tasks.announcing import Announcing
 from signal_tasks.envelope import Envelope, Seal
+from signal_tasks.inbox import InboxOffice
 from signal_tasks.references import NO_DATABASE, Database
+from signal_tasks.settlement import Settlement
+from signal_tasks.typing import Delivery
 
 entered: ContextVar[str | None] = ContextVar("entered", default=None)
 """The name of the application whose context is entered."""
@@ -45,9 +49,20 @@ class PlainHost:
     application: str = "shop"
     seal: Seal = field(default_factory=lambda: Seal(["the key of the tests"]))
     publisher: RecordingPublisher = field(default_factory=RecordingPublisher)
+    default_delivery: Delivery = "direct"
     raises: bool = True
     max_hops: int = 8
     database: Database = NO_DATABASE
+
+    inbox: InboxOffice | None = None
+
+    def delivery(self, name: Delivery) -> Announcing:
+        """Return the one way there is."""
+        return Announcing(self.publisher, self.application)
+
+    def settling(self, settlement: Settlement) -> AbstractContextManager[None]:
+        """Let nothing into any transaction, for there is none."""
+        return nullcontext()
 
     def claims(self, sender: object) -> None:
         """Leave it open whose event it is."""

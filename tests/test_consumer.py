@@ -86,7 +86,12 @@ class Worker:
         """Consume *text*, which came as a task of *receiver*."""
         consumer = Consumer(self.registry, self.codec, Contexts(self.codec))
         return consumer.consume(
-            self.host, text, receiver=receiver, attempt=2, headers={"x": "y"}
+            self.host,
+            text,
+            receiver=receiver,
+            attempt=2,
+            headers={"x": "y"},
+            lease_seconds=60,
         )
 
 
@@ -546,7 +551,12 @@ def consume_with_tenant(
     )
     consumer = Consumer(worker.registry, worker.codec, contexts)
     return consumer.consume(
-        worker.host, envelope.text, receiver="bill", attempt=1, headers={}
+        worker.host,
+        envelope.text,
+        receiver="bill",
+        attempt=1,
+        headers={},
+        lease_seconds=60,
     )
 
 

@@ -59,7 +59,12 @@ def office() -> Office:
 @pytest.fixture
 def bridge(celery_app: Celery, office: Office) -> Bridge:
     """Return a bridge for *celery_app* that keeps dead letters."""
-    return Bridge(celery_app, secret_key=KEY, on_error="raise", dead_letters=office)
+    return Bridge(
+        celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        store=SimpleNamespace(dead_letters=office),
+    )
 
 
 @pytest.fixture
@@ -233,7 +238,12 @@ def test_failing_result_backend_loses_no_letter(signal: Signal) -> None:
     """A result that cannot be stored does not keep the envelope from being kept."""
     office = Office()
     celery_app = new_celery_app()
-    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise", dead_letters=office)
+    bridge = Bridge(
+        celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        store=SimpleNamespace(dead_letters=office),
+    )
     bridge.async_receiver(signal, name="bill", max_retries=0, ignore_result=False)(
         failing(OSError())
     )
@@ -283,7 +293,12 @@ def test_users_own_on_failure_is_called(signal: Signal) -> None:
     celery_app = new_celery_app()
     celery_app.task_cls = Telling
     office = Office()
-    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise", dead_letters=office)
+    bridge = Bridge(
+        celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        store=SimpleNamespace(dead_letters=office),
+    )
     bridge.async_receiver(signal, name="bill", max_retries=0)(failing(OSError()))
     signal.send()
 
@@ -565,7 +580,12 @@ def test_eager_run_leaves_none(signal: Signal) -> None:
     """With task_always_eager the sender itself gets the error."""
     office = Office()
     celery_app = new_celery_app(task_always_eager=True)
-    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise", dead_letters=office)
+    bridge = Bridge(
+        celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        store=SimpleNamespace(dead_letters=office),
+    )
     bridge.async_receiver(signal, name="bill", **AT_ONCE)(failing(OSError()))
 
     signal.send()
@@ -596,7 +616,7 @@ def test_bridge_without_a_store_keeps_nothing(
     caplog: pytest.LogCaptureFixture,
     kept: list[object],
 ) -> None:
-    """Without dead_letters= a failure is logged by Celery, as it always was."""
+    """Without a store a failure is logged by Celery, as it always was."""
     bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
     bridge.async_receiver(signal, name="bill", max_retries=0)(failing(OSError()))
     signal.send()

@@ -329,6 +329,19 @@ def test_signature_error_says_what_to_do() -> None:
         Seal(["another key"]).open(TEXT)
 
 
+def test_fingerprints_tell_keys_apart() -> None:
+    """Two processes see that they have a key in common, and neither shows it."""
+    here, there = Seal(["old", "new"]), Seal([b"new", "other"])
+
+    assert here.fingerprints[-1] == there.fingerprints[0]
+    assert len({*here.fingerprints, *there.fingerprints}) == 3
+
+
+def test_no_key_has_no_fingerprint() -> None:
+    """Without a key there is nothing to compare."""
+    assert Seal([""]).fingerprints == ()
+
+
 def test_newest_key_signs() -> None:
     """Of several keys the last one signs."""
     text = seal_one(Seal(["old", "new"])).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from blinker import Signal
 from celery import Celery, Task
 from celery.signals import before_task_publish, import_modules, task_unknown
+from celery.worker import control
 
 from signal_tasks import (
     Bridge,
@@ -20,7 +22,9 @@ from signal_tasks import (
     UnknownReceiverError,
     current_event,
     envelope_refused,
+    vital_signs,
 )
+from signal_tasks.envelope import Seal
 from signal_tasks.event import is_quiet
 from signal_tasks.signals import EnvelopeRefused
 from signal_tasks.tasks import split_options
@@ -479,6 +483,28 @@ def test_workers_of_two_bridges_get_their_own(bridge: Bridge) -> None:
 
     assert "ship" in others_app.tasks
     assert "bill" not in others_app.tasks
+
+
+def test_worker_tells_the_vital_signs_of_a_receiver(
+    bridge: Bridge, celery_app: Celery, signal: Signal
+) -> None:
+    """Whoever inspects a worker learns how it knows a receiver."""
+
+    @bridge.async_receiver(signal, name="bill", acks_late=True, time_limit=30)
+    def bill(sender: object, user: object) -> None: ...
+
+    state = SimpleNamespace(app=celery_app)
+    [answer] = control.registered(state, taskinfoitems=["vital_signs"])
+    name, signs = vital_signs.read(answer)
+
+    assert name == "bill"
+    assert signs
+    assert signs.app == celery_app.main
+    assert signs.parameters == "(sender, user)"
+    assert signs.fingerprints == Seal([KEY]).fingerprints
+    assert signs.acks_late
+    assert signs.time_limit == 30
+    assert signs.told_at == pytest.approx(time.time(), abs=60)
 
 
 def test_worker_of_another_app_gets_none(bridge: Bridge) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, delete, insert, select
 
 from ..dead_letters import DeadLetter, DeadLetterFilter
-from .database import Store
+from .database import StoreDatabase
 from .tables import dead_letters
 
 
@@ -29,7 +29,7 @@ class StoredDeadLetters:
         store: Where they are.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StoreDatabase) -> None:
         self._store = store
 
     def keep(self, letter: DeadLetter) -> None:
@@ -41,14 +41,14 @@ class StoredDeadLetters:
     def find(self, wanted: DeadLetterFilter) -> list[StoredLetter]:
         """Return the letters that fit *wanted*, the oldest first."""
         query = select(dead_letters).where(*_conditions(wanted))
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             rows = connection.execute(query.order_by(dead_letters.c.id)).mappings()
             return [_stored(dict(row)) for row in rows]
 
     def numbers(self, wanted: DeadLetterFilter) -> list[int]:
         """Return the numbers of the letters that fit *wanted*, the oldest first."""
         query = select(dead_letters.c.id).where(*_conditions(wanted))
-        with self._store.begin() as connection:
+        with self._store.reading() as connection:
             return list(connection.scalars(query.order_by(dead_letters.c.id)))
 
     def replay(self, number: int, publish: Callable[[DeadLetter], None]) -> bool:

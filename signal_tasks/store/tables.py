@@ -11,12 +11,14 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -40,12 +42,21 @@ outbox = Table(
     Column("claim", String(64)),
     Column("claimed_until", DateTime(timezone=True)),
     UniqueConstraint("event_id", "receiver", name="signal_tasks_outbox_key"),
+    # So that no number is given out twice, and numbers tell the order.
+    sqlite_autoincrement=True,
 )
 """Envelopes that are not handled yet, or, where spooled, not published yet.
 
 ``due_at`` is when a relay publishes the row next; ``claim`` and ``claimed_until`` tell
 which worker is running its handler, and until when that is believed.
 """
+
+Index(
+    "signal_tasks_outbox_spooled",
+    outbox.c.id,
+    postgresql_where=outbox.c.is_spooled,
+    sqlite_where=text("is_spooled = 1"),  # as a query has it, or it is no use
+)
 
 handled = Table(
     "signal_tasks_handled",

@@ -1,0 +1,1 @@
+"""What a send costs, beside everything else that queues: run by ``make bench``."""

@@ -1,0 +1,129 @@
+"""The delivery ``buffered``: a thread of the process publishes, some events at a time.
+
+In: envelopes, which wait in memory. Out: the same, in order, to a publisher. What waits
+when the process is killed is lost; at an orderly end it is published.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal
+
+from .announcing import events_of, failure_of, tell_failure
+from .envelope import Envelope
+from .exceptions import BufferFullError
+from .host import Publisher
+
+WhenFull = Literal["direct", "drop"]
+
+# How long the thread lets events come together: they cost less the more leave at once,
+# and a thread that wakes for each takes the interpreter from the requests.
+_LINGER_SECONDS = 0.01
+_BATCH = 500
+
+
+class Buffer:
+    """Keeps envelopes in memory for a thread to publish.
+
+    Args:
+        publisher: Gets them, in the thread; it raises nothing.
+        direct: Gets those that find the buffer full, where *when_full* is ``direct``.
+        application: Whose events they are.
+        size: How many envelopes may wait.
+        when_full: What happens to others: published at once, or dropped and reported.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        *,
+        direct: Publisher,
+        application: object,
+        size: int,
+        when_full: WhenFull,
+    ) -> None:
+        self._publisher = publisher
+        self._direct = direct
+        self._application = application
+        self._size = size
+        self._when_full = when_full
+        self._start_over()
+        # Through a reference that keeps nothing alive, for apps come and go in tests.
+        atexit.register(_flush, weakref.ref(self))
+
+    def _start_over(self) -> None:
+        """Begin with nothing: what a forked child inherits, its parent publishes."""
+        self._pid = os.getpid()
+        self._waiting: deque[Envelope] = deque()
+        self._wake = threading.Event()
+        self._publishing = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Let *envelopes* wait for the thread.
+
+        Raises:
+            SignalTasksError: The buffer is full, and publishing them at once failed.
+        """
+        if self._pid != os.getpid():
+            self._start_over()
+        if len(self._waiting) + len(envelopes) > self._size:
+            self._overflow(envelopes)
+            return
+        self._waiting.extend(envelopes)
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._thread is None:
+            self._start()
+
+    def flush(self) -> None:
+        """Publish what waits, in the calling thread."""
+        with self._publishing:
+            while batch := self._take():
+                self._publisher.publish(batch)
+
+    def _overflow(self, envelopes: Sequence[Envelope]) -> None:
+        if self._when_full == "direct":
+            self._direct.publish(envelopes)
+            return
+        error = BufferFullError(self._size)
+        for event in events_of(envelopes):
+            tell_failure(self._application, failure_of(event, error))
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_work, args=(weakref.ref(self), self._wake), daemon=True
+                )
+                self._thread.start()
+
+    def _take(self) -> list[Envelope]:
+        count = min(len(self._waiting), _BATCH)
+        return [self._waiting.popleft() for _ in range(count)]
+
+
+def _work(reference: weakref.ref[Buffer], wake: threading.Event) -> None:
+    """Publish what comes, as long as there is a buffer that it may come to."""
+    while True:
+        if wake.wait(timeout=1):
+            time.sleep(_LINGER_SECONDS)
+            wake.clear()
+        buffer = reference()
+        if buffer is None:
+            return
+        buffer.flush()
+        del buffer
+
+
+def _flush(reference: weakref.ref[Buffer]) -> None:
+    buffer = reference()
+    if buffer is not None:
+        buffer.flush()

@@ -1,0 +1,154 @@
+"""What the broker did not take is kept, and published when it is back.
+
+In: envelopes on their way to the broker. Out: the same; or rows of an outbox, which a
+thread of this process publishes, in order, as soon as the broker takes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .announcing import tell_spooled
+from .envelope import Envelope
+from .exceptions import PublishError, StoreError
+from .host import Publisher
+
+_logger = logging.getLogger(__name__)
+
+
+class SpoolRows(Protocol):
+    """An outbox, of which the spool uses this."""
+
+    def add(self, envelopes: Sequence[Envelope], *, is_spooled: bool) -> None:
+        """Keep *envelopes*, or raise ``StoreError``."""
+        ...
+
+    @property
+    def is_there(self) -> bool:
+        """Whether rows may be there already; no server is asked for it."""
+        ...
+
+    def has_spooled(self) -> bool:
+        """Tell whether there are rows that wait for the broker."""
+        ...
+
+
+class Spool:
+    """Keeps envelopes that a publisher could not hand to the broker.
+
+    While any wait, those that come later queue up behind them, for a receiver's events
+    are to keep their order.
+
+    Args:
+        publisher: The way to the broker.
+        rows: Returns where envelopes are kept.
+        drain: Publishes the rows there until none is left, however long that takes.
+        application: Whose events they are.
+        is_wanted: Tells whether to keep anything; a send that raises tells its caller.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        *,
+        rows: Callable[[], SpoolRows],
+        drain: Callable[[], None],
+        application: object,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._publisher = publisher
+        self._rows = rows
+        self._drain = drain
+        self._application = application
+        self._is_wanted = is_wanted
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Begin anew in a forked child, to which no thread has come along."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._has_news = False
+        self._has_looked = False
+        self._is_behind = False
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Pass *envelopes* on, or keep those that the broker does not take.
+
+        Raises:
+            PublishError: Some did not leave, and are not kept either.
+        """
+        if self._pid != os.getpid():
+            self._start_over()
+        if not self._has_looked:
+            self._look_for_rows()
+        if self._is_behind and self._is_wanted():
+            self._queue_up(envelopes)
+            return
+        try:
+            self._publisher.publish(envelopes)
+        except PublishError as error:
+            unsent = [one for one in envelopes if one.receiver in error.unsent]
+            if not unsent or not self._is_wanted():
+                raise
+            self._keep(unsent, error)
+            lost = tuple(name for name in error.receivers if name not in error.unsent)
+            if lost:
+                raise PublishError(str(error), receivers=lost) from error
+
+    def _queue_up(self, envelopes: Sequence[Envelope]) -> None:
+        try:
+            self._rows().add(envelopes, is_spooled=True)
+        except StoreError:
+            # The order is worth less than the event.
+            self._publisher.publish(envelopes)
+            return
+        tell_spooled(self._application, envelopes, None)
+        self._wake()
+
+    def _keep(self, unsent: Sequence[Envelope], error: PublishError) -> None:
+        try:
+            self._rows().add(unsent, is_spooled=True)
+        except StoreError as store_error:
+            raise PublishError(
+                f"{error} Nor could the event be kept for later: {store_error}",
+                receivers=error.receivers,
+            ) from error
+        tell_spooled(self._application, unsent, error)
+        self._wake()
+
+    def _look_for_rows(self) -> None:
+        """Let the thread see whether a process before this one has left something."""
+        self._has_looked = True
+        if self._is_wanted() and self._rows().is_there:
+            self._wake(is_behind=False)
+
+    def _wake(self, *, is_behind: bool = True) -> None:
+        with self._lock:
+            self._has_news = True
+            self._is_behind = self._is_behind or is_behind
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while self._is_to_go_on():
+            try:
+                if self._rows().has_spooled():
+                    self._is_behind = True
+                    self._drain()
+            except Exception:
+                _logger.exception("the events that wait for the broker were left there")
+
+    def _is_to_go_on(self) -> bool:
+        """Tell whether rows came since the thread looked last; if not, it ends."""
+        with self._lock:
+            goes_on, self._has_news = self._has_news, False
+            if not goes_on:
+                self._is_behind = False
+                self._thread = None
+            return goes_on

@@ -1,0 +1,132 @@
+"""What is tried: which fault, which delivery, which broker, which store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+FAULTS: Final = (
+    "none",
+    "worker killed",
+    "worker stopped",
+    "worker replaced",
+    "child killed",
+    "relay killed",
+    "web killed",
+    "broker killed",
+    "broker stopped",
+    "broker flushed",
+    "connections cut",
+    "everything",
+)
+"""What the saboteur does, again and again; see :mod:`tests.faults.saboteur`."""
+
+DELIVERIES: Final = ("direct", "request", "commit", "outbox", "buffered")
+BROKERS: Final = ("redis-aof", "redis", "rabbitmq")
+STORES: Final = ("sqlite", "postgresql")
+
+#: Where a broker loses what it had acknowledged.
+_FORGETFUL: Final = frozenset(
+    {
+        *(("broker flushed", broker) for broker in BROKERS),
+        *(("everything", broker) for broker in BROKERS),
+        ("broker killed", "redis"),
+    }
+)
+#: Where a worker may die between taking a message from Redis and noting that it did.
+_DEADLY: Final = frozenset({"worker killed", "worker replaced", "everything"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One field of the matrix."""
+
+    fault: str
+    delivery: str
+    broker: str
+    store: str
+    once: bool = False
+
+    def __str__(self) -> str:
+        once = " once" if self.once else ""
+        return f"{self.fault}, {self.delivery}{once}, {self.broker}, {self.store}"
+
+    @property
+    def has_relays(self) -> bool:
+        """Whether relays run as processes of their own, instead of in the workers."""
+        return self.delivery == "outbox" and self.fault in {
+            "relay killed",
+            "everything",
+        }
+
+    @property
+    def needs_own_node(self) -> bool:
+        """Whether something is done to the broker that others may be using too."""
+        return self.fault in {"broker killed", "broker stopped", "everything"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """How many events may come to harm; None where any number may."""
+
+    lost: int | None
+    doubled: int | None
+    phantom: int | None
+
+
+def promise_of(cell: Cell, strikes: int) -> Promise:
+    """Return what the library promises for *cell*, when it is struck so often."""
+    if cell.delivery == "outbox":
+        return Promise(lost=0, doubled=0, phantom=0)
+    return Promise(
+        lost=_may_be_lost(cell, strikes),
+        doubled=0 if cell.once or cell.fault == "none" else None,
+        phantom=0 if cell.delivery == "commit" else None,
+    )
+
+
+def _may_be_lost(cell: Cell, strikes: int) -> int | None:
+    if cell.delivery == "buffered" and cell.fault != "none":
+        return None
+    if (cell.fault, cell.broker) in _FORGETFUL:
+        return None
+    # Between the commit and the publishing nobody but the web process knows of it.
+    if cell.delivery in {"request", "commit"} and cell.fault == "web killed":
+        return None
+    # A worker takes one message at a time from Redis, so a kill loses one at most.
+    if cell.fault in _DEADLY and cell.broker != "rabbitmq":
+        return strikes
+    return 0
+
+
+def all_cells() -> Iterator[Cell]:
+    """Return the matrix, without the cells in which nothing would be tried."""
+    for fault, delivery, once, broker, store in product(
+        FAULTS, DELIVERIES, (False, True), BROKERS, STORES
+    ):
+        cell = Cell(
+            fault=fault, delivery=delivery, once=once, broker=broker, store=store
+        )
+        if _is_worthwhile(cell):
+            yield cell
+
+
+def _is_worthwhile(cell: Cell) -> bool:
+    if cell.fault == "relay killed" and cell.delivery != "outbox":
+        return False
+    if cell.delivery == "outbox":
+        return not cell.once  # its row is the inbox row
+    # The store is asked about an event of another delivery only for once=True.
+    if cell.store == "postgresql" and not cell.once:
+        return False
+    if cell.delivery in {"request", "buffered"}:
+        return not cell.once and cell.fault in {"none", "web killed", "everything"}
+    return not (cell.delivery == "commit" and cell.once)
+
+
+def chosen(cells: Iterable[Cell], words: Iterable[str]) -> list[Cell]:
+    """Return the cells whose names have all of *words*."""
+    wanted = tuple(words)
+    return [cell for cell in cells if all(word in str(cell) for word in wanted)]

@@ -1,0 +1,97 @@
+"""One run: traffic, a saboteur, peace, and the counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.faults.cells import Cell
+from tests.faults.counting import Counts, count
+from tests.faults.plant import VISIBILITY_SECONDS, Plant, running_plant
+from tests.faults.saboteur import Saboteur
+from tests.faults.traffic import Traffic
+
+_PATIENCE_SECONDS: Final = 5.0 * VISIBILITY_SECONDS
+"""How long nothing may come back before what is missing is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much is tried in one run."""
+
+    orders: int
+    seconds: float
+    """How long the traffic takes, if nothing holds it up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run has shown."""
+
+    cell: Cell
+    seed: int
+    orders: int
+    """How many were tried; some were rolled back, and some died with a web process."""
+
+    counts: Counts
+    struck: tuple[str, ...]
+    """What the saboteur did."""
+
+    slowest_send: float
+    """Seconds that the slowest send took, with the publishing that belongs to it."""
+
+    seconds: float
+    """How long the run took, without starting and ending its processes."""
+
+
+def run(cell: Cell, *, seed: int, extent: Extent, folder: Path) -> Result:
+    """Try *cell* once.
+
+    Args:
+        cell: What is tried.
+        seed: Of the saboteur.
+        extent: How much.
+        folder: For the run's files and logs.
+
+    Raises:
+        MissingServerError: This machine lacks a server.
+    """
+    with running_plant(cell, folder) as plant:
+        started = time.monotonic()
+        traffic = Traffic(plant.port, orders=extent.orders, seconds=extent.seconds)
+        saboteur = Saboteur(plant, seed)
+        with traffic.running():
+            saboteur.work_while(lambda: traffic.is_running)
+        counts = _settled(plant)
+        seconds = time.monotonic() - started
+    return Result(
+        cell=cell,
+        seed=seed,
+        orders=extent.orders,
+        counts=counts,
+        struck=tuple(saboteur.struck),
+        slowest_send=max(_times(cell, traffic), default=0.0),
+        seconds=seconds,
+    )
+
+
+def _times(cell: Cell, traffic: Traffic) -> list[float]:
+    # A gathered event is published behind the view, where nobody can look at a clock.
+    return traffic.requests if cell.delivery == "request" else traffic.sends
+
+
+def _settled(plant: Plant) -> Counts:
+    """Return the counts once nothing is on its way any more."""
+    counts = count(plant.engine)
+    since = time.monotonic()
+    while True:
+        time.sleep(0.5)
+        former, counts = counts, count(plant.engine)
+        if counts != former:
+            since = time.monotonic()
+        quiet_seconds = time.monotonic() - since
+        is_done = not (counts.lost or counts.unfinished or plant.broker.waiting())
+        if quiet_seconds > (1.5 if is_done else _PATIENCE_SECONDS):
+            return counts

@@ -1,0 +1,84 @@
+"""What came out, as a table for people and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Final
+
+from tests.faults.cells import promise_of
+from tests.faults.plant import PUBLISH_SECONDS
+from tests.faults.run import Result
+
+SLACK_SECONDS: Final = 1.0
+"""What a send may take besides, on a machine whose processors are all busy."""
+
+_HEADINGS: Final = (
+    *("fault", "delivery", "broker", "store", "strikes", "committed"),
+    *("lost", "doubled", "phantom", "slowest send"),
+)
+
+
+def broken_promises(result: Result) -> list[str]:
+    """Return what of *result* is against the promises, in words."""
+    promise = promise_of(result.cell, len(result.struck))
+    broken = [
+        f"{name} {found} of {result.counts.committed}, {limit} at most"
+        for name in ("lost", "doubled", "phantom")
+        if (limit := getattr(promise, name)) is not None
+        and (found := getattr(result.counts, name)) > limit
+    ]
+    if result.slowest_send > PUBLISH_SECONDS + SLACK_SECONDS:
+        broken.append(f"a send took {result.slowest_send:.2f} s")
+    return broken
+
+
+def as_table(results: Iterable[Result]) -> str:
+    """Return *results* as a table in Markdown."""
+    rows = [_HEADINGS, tuple("-" for _ in _HEADINGS), *map(_row, results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in rows)
+
+
+def _row(result: Result) -> Sequence[str]:
+    cell, counts = result.cell, result.counts
+    return (
+        cell.fault,
+        f"{cell.delivery} once" if cell.once else cell.delivery,
+        cell.broker,
+        cell.store,
+        str(len(result.struck)),
+        str(counts.committed),
+        str(counts.lost),
+        str(counts.doubled),
+        str(counts.phantom),
+        f"{result.slowest_send:.2f} s",
+    )
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    fill = ["-" if cell == "-" else " " for cell in row]
+    cells = [
+        cell.ljust(width, f) for cell, width, f in zip(row, widths, fill, strict=True)
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def as_line(result: Result) -> str:
+    """Return what to say of *result* when it is there."""
+    found = asdict(result.counts)
+    counts = ", ".join(f"{number} {name}" for name, number in found.items() if number)
+    strikes = Counter(result.struck)
+    struck = ", ".join(f"{name} {times}x" for name, times in strikes.items())
+    broken = "; ".join(broken_promises(result))
+    return (
+        f"{result.cell} in {result.seconds:.0f} s: {counts}; slowest send "
+        f"{result.slowest_send:.2f} s; {struck or 'in peace'}."
+        f"{broken and f' BROKEN: {broken}'}"
+    )
+
+
+def as_json(result: Result) -> dict[str, object]:
+    """Return all of *result* as JSON has it."""
+    return {**asdict(result), "broken": broken_promises(result)}

@@ -1,0 +1,194 @@
+"""Envelopes that wait in memory for a thread."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+import pytest
+
+from signal_tasks import BufferFullError, PublishError, dispatch_failed
+from signal_tasks.buffer import Buffer, WhenFull
+from signal_tasks.envelope import Envelope
+from signal_tasks.signals import DispatchFailed
+from tests.envelopes import envelope
+from tests.hosts import RecordingPublisher
+
+PATIENCE_SECONDS = 10
+
+
+class Receiving:
+    """A publisher that can be waited for, and held up."""
+
+    def __init__(self) -> None:
+        self.batches: SimpleQueue[list[str]] = SimpleQueue()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Tell which events came, when that is allowed."""
+        assert self.may_go_on.wait(PATIENCE_SECONDS)
+        self.batches.put([one.id for one in envelopes])
+
+    def next(self) -> list[str]:
+        """Return the events of the next batch."""
+        return self.batches.get(timeout=PATIENCE_SECONDS)
+
+
+def make_buffer(
+    publisher: Receiving,
+    direct: RecordingPublisher | None = None,
+    *,
+    size: int = 100,
+    when_full: WhenFull = "direct",
+) -> Buffer:
+    """Return a buffer before *publisher*."""
+    return Buffer(
+        publisher,
+        direct=direct or RecordingPublisher(),
+        application="shop",
+        size=size,
+        when_full=when_full,
+    )
+
+
+def test_thread_publishes_what_waits_in_order() -> None:
+    """What comes while the thread is away leaves as one batch."""
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+    publisher.may_go_on.clear()
+
+    buffer.publish([envelope("one")])
+    buffer.publish([envelope("two"), envelope("three")])
+    publisher.may_go_on.set()
+
+    seen: list[str] = []
+    while len(seen) < 3:
+        seen += publisher.next()
+    assert seen == ["one", "two", "three"]
+
+
+def test_thread_wakes_again() -> None:
+    """What comes after the thread has had nothing to do is published as well."""
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+    buffer.publish([envelope("one")])
+    first = publisher.next()
+
+    buffer.publish([envelope("two")])
+
+    assert (first, publisher.next()) == (["one"], ["two"])
+
+
+def test_full_buffer_publishes_at_once() -> None:
+    """What finds no place leaves in the request, as it would directly."""
+    direct = RecordingPublisher()
+    buffer = make_buffer(Receiving(), direct, size=1)
+
+    buffer.publish([envelope("one"), envelope("two")])
+
+    assert [one.id for one in direct.envelopes] == ["one", "two"]
+
+
+def test_full_buffer_may_drop() -> None:
+    """Where that is chosen, what finds no place is dropped, and reported."""
+    failures: list[DispatchFailed] = []
+
+    def note(sender: object, details: DispatchFailed) -> None:
+        failures.append(details)
+
+    direct = RecordingPublisher(error=PublishError("", receivers=()))
+    buffer = make_buffer(Receiving(), direct, size=1, when_full="drop")
+
+    with dispatch_failed.connected_to(note):
+        buffer.publish([envelope("one"), envelope("one", "pack")])
+
+    (failure,) = failures
+    assert failure.receivers == ("bill", "pack")
+    assert isinstance(failure.error, BufferFullError)
+    assert failure.error.size == 1
+
+
+def test_buffer_is_flushed_on_demand() -> None:
+    """A flush publishes all that waits before it returns, in batches."""
+    publisher = Receiving()
+    buffer = make_buffer(publisher, size=10_000)
+    buffer.publish([envelope(str(number)) for number in range(1200)])
+
+    buffer.flush()
+
+    sizes: list[int] = []
+    while sum(sizes) < 1200:
+        sizes.append(len(publisher.next()))
+    assert max(sizes) <= 500
+
+
+def test_thread_ends_with_its_buffer() -> None:
+    """A buffer that nobody has any more is no reason to keep a thread."""
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+    buffer.publish([envelope("one")])
+    publisher.next()
+    thread = buffer._thread
+    reference = weakref.ref(buffer)
+
+    del buffer
+    gc.collect()
+    assert thread is not None
+    thread.join(PATIENCE_SECONDS)
+
+    assert not thread.is_alive()
+    assert reference() is None
+
+
+def test_forked_child_publishes_what_is_its_own() -> None:
+    """A child begins with nothing, and with a thread of its own."""
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+    buffer.publish([envelope("parent's")])
+    publisher.next()
+    reading, writing = os.pipe()
+
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # coverage is not told how a child ends so
+        buffer.publish([envelope("child's")])
+        os.write(writing, publisher.next()[0].encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(reading, 100) == b"child's"
+    os.close(reading)
+    os.close(writing)
+
+
+PROGRAM = """
+import atexit
+from signal_tasks.buffer import Buffer
+from tests.envelopes import envelope
+
+class Printer:
+    def publish(self, envelopes):
+        for one in envelopes:
+            print(one.id, flush=True)
+
+kept = Buffer(Printer(), direct=Printer(), application=None, size=9, when_full="drop")
+gone = Buffer(Printer(), direct=Printer(), application=None, size=9, when_full="drop")
+del gone
+kept.publish([envelope("one"), envelope("two")])
+"""
+
+
+@pytest.mark.timeout(60)
+def test_orderly_end_flushes() -> None:
+    """A process that ends in order publishes what waits, once."""
+    output = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, check=True, text=True
+    ).stdout
+
+    assert output.split() == ["one", "two"]
