@@ -43,13 +43,13 @@ _all = click.option("--all", "is_all", is_flag=True, help="All there are.")
 @pass_script_info
 def create(info: ScriptInfo) -> None:
     """Make the store's tables, where they are not there yet."""
-    with _keeping(info) as host:
+    with keeping(info) as host:
         host.store.create()
         click.echo(f"The tables are in {host.store.address}.")
 
 
 @contextmanager
-def _keeping(info: ScriptInfo) -> Generator[FlaskHost]:
+def keeping(info: ScriptInfo) -> Generator[FlaskHost]:
     """Enter the app's context; what is wrong with its store is said in one line."""
     with looking_at(info) as host:
         try:
@@ -79,7 +79,7 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
             **{name: options.pop(name) for name in names}, died_before=_before(older)
         )
         info = click.get_current_context().ensure_object(ScriptInfo)
-        with _keeping(info) as host:
+        with keeping(info) as host:
             command(host, wanted, **options)
 
     return run
@@ -106,7 +106,7 @@ def list_letters(host: FlaskHost, wanted: DeadLetterFilter, *, as_json: bool) ->
 @pass_script_info
 def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
     """Show one dead letter whole, with what was sent."""
-    with _keeping(info) as host:
+    with keeping(info) as host:
         letters = host.dead_letters.find(DeadLetterFilter(ids=[number]))
     if not letters:
         raise click.ClickException(f"there is no dead letter {number}.")

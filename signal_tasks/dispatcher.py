@@ -6,10 +6,12 @@ that wants it. What fails for one receiver does not keep the event from the othe
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
 from uuid import uuid4
 
 from .announcing import log_failure
@@ -132,36 +134,48 @@ class _Departure:
         self, receivers: Sequence[Receiver], envelopes: Sequence[Envelope]
     ) -> dict[Delivery, list[Envelope]]:
         """Put together the envelopes that go the same way."""
-        deliveries = {one.name: self._delivery_of(one) for one in receivers}
+        deliveries: dict[str, Delivery] = {
+            one.name: self._delivery_of(one) for one in receivers
+        }
+        ways = set(deliveries.values())
+        if len(ways) == 1 and envelopes:
+            return {ways.pop(): list(envelopes)}
         groups: dict[Delivery, list[Envelope]] = {}
         for envelope in envelopes:
             groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
         return groups
 
     def _delivery_of(self, receiver: Receiver) -> Delivery:
-        return receiver.delivery or self._host.default_delivery
+        return receiver.delivery or self._default_delivery
+
+    @cached_property
+    def _default_delivery(self) -> Delivery:
+        return self._host.default_delivery
 
     def _check_hops(self) -> None:
-        if len(self._trail) > self._host.max_hops:
+        if self._trail and len(self._trail) > self._host.max_hops:
             raise HopLimitError((*self._trail, self._sending.signal))
 
     def envelopes_for(self, receivers: Sequence[Receiver]) -> list[Envelope]:
         """Seal an envelope for each receiver that wants the event."""
         envelopes: list[Envelope] = []
-        alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
+        plain: list[Receiver] = []
         for receiver in receivers:
+            if receiver.condition is None and receiver.extract is None:
+                plain.append(receiver)
+                continue
             with self._noting_failure([receiver]):
                 if not self._is_wanted_by(receiver):
                     continue
                 if receiver.extract is None:
-                    alike.setdefault(_needs(receiver), []).append(receiver)
-                else:
-                    with _naming_failure("its extract"):
-                        extracted = receiver.extract(
-                            self._sending.sender, **self._sending.kwargs
-                        )
-                    envelopes += self._seal([receiver], _checked(extracted))
-        for group in alike.values():
+                    plain.append(receiver)
+                    continue
+                with _naming_failure("its extract"):
+                    extracted = receiver.extract(
+                        self._sending.sender, **self._sending.kwargs
+                    )
+                envelopes += self._seal([receiver], _checked(extracted))
+        for group in _alike(plain):
             with self._noting_failure(group):
                 envelopes += self._seal(group, self._adapted())
         return envelopes
@@ -197,11 +211,11 @@ class _Departure:
             payload=payload,
             context=context,
             receivers=[receiver.name for receiver in receivers],
-            kept=[
+            kept={
                 receiver.name
                 for receiver in receivers
                 if self._delivery_of(receiver) == "outbox"
-            ],
+            },
         )
 
     def _encoded_sender(self) -> JSONValue:
@@ -218,25 +232,22 @@ class _Departure:
             ) from error
 
     def _publish(self, delivery: Delivery, envelopes: Sequence[Envelope]) -> None:
-        names = tuple(envelope.receiver for envelope in envelopes)
         try:
-            with _naming_failure("publishing"):
-                self._host.delivery(delivery).publish(envelopes)
-        except SignalTasksError as error:
-            left = error.receivers if isinstance(error, PublishError) else names
-            self._note_failure(left, error)
+            self._host.delivery(delivery).publish(envelopes)
+        except Exception as error:  # noqa: BLE001  # see _as_ours
+            failure = _as_ours(error, "publishing")
+            left = (
+                failure.receivers
+                if isinstance(failure, PublishError)
+                else tuple(envelope.receiver for envelope in envelopes)
+            )
+            self.note_failure(left, failure)
 
-    @contextmanager
-    def _noting_failure(self, receivers: Sequence[Receiver]) -> Generator[None]:
-        try:
-            with _naming_failure("sending it"):
-                yield
-        except SignalTasksError as error:
-            self._note_failure(tuple(receiver.name for receiver in receivers), error)
+    def _noting_failure(self, receivers: Sequence[Receiver]) -> _NotingFailure:
+        return _NotingFailure(self, receivers)
 
-    def _note_failure(
-        self, receivers: tuple[str, ...], error: SignalTasksError
-    ) -> None:
+    def note_failure(self, receivers: tuple[str, ...], error: SignalTasksError) -> None:
+        """Note that *error* kept the event from *receivers*."""
         if isinstance(error, DispatchError) and error.receiver is None:
             error.receiver = ", ".join(receivers)
         self.failures.append(
@@ -247,6 +258,48 @@ class _Departure:
                 error=error,
             )
         )
+
+
+class _NotingFailure:
+    """Notes what is raised inside, and that it kept the event from some receivers.
+
+    A generator would do the same at several times the price, at each send.
+    """
+
+    __slots__ = ("_departure", "_receivers")
+
+    def __init__(self, departure: _Departure, receivers: Sequence[Receiver]) -> None:
+        self._departure = departure
+        self._receivers = receivers
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if not isinstance(exc, Exception):
+            return False
+        names = tuple(receiver.name for receiver in self._receivers)
+        self._departure.note_failure(names, _as_ours(exc, "sending it"))
+        return True
+
+
+def _alike(receivers: Sequence[Receiver]) -> Iterable[list[Receiver]]:
+    """Put together the receivers that need the same to travel."""
+    groups: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
+    # Neighbours are mostly alike, and to compare them costs less than to hash them.
+    needs: tuple[Wanted, MissingPolicy] | None = None
+    group: list[Receiver] = []
+    for receiver in receivers:
+        if _needs(receiver) != needs:
+            needs = _needs(receiver)
+            group = groups.setdefault(needs, [])
+        group.append(receiver)
+    return groups.values()
 
 
 def _needs(receiver: Receiver) -> tuple[Wanted, MissingPolicy]:
@@ -266,17 +319,26 @@ def _checked(extracted: object) -> dict[str, object]:
 
 @contextmanager
 def _naming_failure(doing: str) -> Generator[None]:
-    """Make an error of ours of whatever is raised inside.
-
-    The user's functions and types, and other people's publishers, run inside, and none
-    of their errors may reach a request that has to go on.
-    """
+    """Make an error of ours of whatever is raised inside."""
     try:
         yield
     except SignalTasksError:
         raise
     except Exception as error:
-        raise DispatchError(
-            f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
-            "the event was not sent to this receiver."
-        ) from error
+        raise _as_ours(error, doing) from error
+
+
+def _as_ours(error: Exception, doing: str) -> SignalTasksError:
+    """Return *error*, or one of ours that it is the cause of.
+
+    The user's functions and types, and other people's publishers, raise what they like,
+    and none of that may reach a request that has to go on.
+    """
+    if isinstance(error, SignalTasksError):
+        return error
+    ours = DispatchError(
+        f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
+        "the event was not sent to this receiver."
+    )
+    ours.__cause__ = error
+    return ours

@@ -403,6 +403,11 @@ class TestCommit:
         session.execute(insert(Order).values(number=2))
         session.commit()
         session.rollback()
+        with Session(session.get_bind()) as reader:
+            reader.get(Order, 1)
+            reader.rollback()
+            reader.get(Order, 1)
+            reader.commit()
 
         assert session.get(Order, 2) is not None
 

@@ -11,8 +11,9 @@ from typing import Final
 from celery.exceptions import QueueNotFound
 
 from ..flask import FlaskHost
+from ..receiver_task import ReceiverTask
 from ..registry import Receiver
-from ..tasks import ReceiverTask, queue_of
+from ..tasks import queue_of
 from ..worker_settings import TIME_LIMIT_SECONDS, worker_settings
 from .broker import look_at_broker
 from .findings import Check, Finding, Status, run_check
