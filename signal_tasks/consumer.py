@@ -41,7 +41,7 @@ from .signals import (
     handler_finished,
     report,
 )
-from .typing import named_items
+from .typing import Handler, named_items
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Consumer:
         self._registry = registry
         self._codec = codec
         self._contexts = contexts
+        self._signatures: dict[Receiver, inspect.Signature | None] = {}
 
     def consume(
         self,
@@ -148,8 +149,31 @@ class Consumer:
         if lookup.misses:
             _miss(host, envelope, lookup)
             return None
-        _check_fit(receiver, sender, kwargs)
+        self._check_fit(receiver, sender, kwargs)
         return sender, kwargs
+
+    def _check_fit(
+        self, receiver: Receiver, sender: object, kwargs: Mapping[str, object]
+    ) -> None:
+        """Refuse arguments that the handler does not take, before it has begun.
+
+        A TypeError out of the call itself could as well come from inside the handler.
+        """
+        # Kept, for to find it out takes as long as all the rest of a run.
+        if receiver not in self._signatures:
+            self._signatures[receiver] = _signature_of(receiver.handler)
+        signature = self._signatures[receiver]
+        if signature is None:
+            return
+        try:
+            signature.bind(sender, **kwargs)
+        except TypeError as error:
+            raise ArgumentsError(
+                f"handler {receiver.name} at {receiver.place} does not take what its "
+                f"event carries: {error}. Change its parameters (end them with "
+                "**extra), or what the signal is sent with.",
+                receiver=receiver.name,
+            ) from error
 
     def _decoded(self, envelope: Envelope) -> tuple[object, dict[str, object]]:
         try:
@@ -249,24 +273,12 @@ def _discard(application: object, envelope: Envelope, error: RefusedError) -> No
     )
 
 
-def _check_fit(
-    receiver: Receiver, sender: object, kwargs: Mapping[str, object]
-) -> None:
-    """Refuse arguments that the handler does not take, before it has begun.
-
-    A TypeError out of the call itself could as well come from inside the handler.
-    """
+def _signature_of(handler: Handler) -> inspect.Signature | None:
+    """Return what *handler* takes; some callables, written in C, do not tell."""
     try:
-        inspect.signature(receiver.handler).bind(sender, **kwargs)
+        return inspect.signature(handler)
     except ValueError:
-        return  # Some callables, written in C, do not tell what they take.
-    except TypeError as error:
-        raise ArgumentsError(
-            f"handler {receiver.name} at {receiver.place} does not take what its event "
-            f"carries: {error}. Change its parameters (end them with **extra), or what "
-            "the signal is sent with.",
-            receiver=receiver.name,
-        ) from error
+        return None
 
 
 def _awaited(result: Awaitable[Any]) -> object:

@@ -22,7 +22,7 @@ from .extension_contexts import extension_contexts
 from .g_context import g_context
 from .host import Publisher
 from .publisher import CeleryPublisher
-from .receiver_task import BaseTask
+from .receiver_task import BaseTask, ReceiverTask
 from .references import Database, SessionSource, check_session, closing_session
 from .registry import Registry, module_name
 from .relay import BATCH_SIZE
@@ -344,6 +344,9 @@ def create_celery_app(app: Flask) -> Celery:
 
     class FlaskTask(BaseTask):
         def __call__(self, *args: object, **kwargs: object) -> object:
+            # A handler gets a context of its own, when its envelope has been opened.
+            if isinstance(self, ReceiverTask):
+                return self.run(*args, **kwargs)
             with app.app_context():
                 return self.run(*args, **kwargs)
 
