@@ -64,7 +64,7 @@ class Bridge:
             write to the broker can run a handler.
         secret_key_fallbacks: Older keys, which still verify.
         on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
-        publish_timeout_seconds: How long the broker may take to connect or answer.
+        publish_timeout_seconds: How long a publish may take in all.
         max_hops: How many handlers may stand between the first signal and an event.
         max_deliveries: How often a broker may hand out a message again, for its runs do
             not end, before it is a dead letter.

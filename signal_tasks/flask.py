@@ -57,7 +57,7 @@ class SignalTasks:
     - ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` sign and verify what travels.
     - ``SIGNAL_TASKS_ON_ERROR``: ``"raise"`` or ``"log"``, what a send that fails does;
       by default it raises in debug and testing.
-    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
+    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that a publish may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
     - ``SIGNAL_TASKS_MAX_DELIVERIES``: how often a broker may hand out a message again
       before it is a dead letter (5).
