@@ -10,10 +10,11 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 from .claiming import claim
@@ -89,7 +90,7 @@ class Consumer:
         """
         # The handler runs inside this too, but under `handling`, which lifts it.
         with quiet():
-            with _refusing(host, receiver):
+            with _Refusing(host, receiver):
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
             event = _event(envelope, attempt, headers)
@@ -115,20 +116,29 @@ class Consumer:
         *,
         settling: Callable[[], AbstractContextManager[object]],
     ) -> object:
-        with ExitStack() as surroundings:
-            with _refusing(host, receiver.name):
-                surroundings.enter_context(host.context())
-                lookup = surroundings.enter_context(
-                    looking_up(receiver.missing, host.database)
-                )
-                surroundings.enter_context(self._contexts.restored(envelope.context))
+        with (
+            host.context(),
+            looking_up(receiver.missing, host.database) as lookup,
+            self._restored(host, receiver, envelope),
+        ):
+            with _Refusing(host, receiver.name):
                 arguments = self._arguments(host, receiver, envelope, lookup)
             if arguments is None:
                 return None
             sender, kwargs = arguments
-            with settling(), handling(event), _reporting(host, event):
+            with settling(), handling(event), _Reporting(host, event):
                 result = receiver.handler(sender, **kwargs)
                 return _awaited(result) if inspect.isawaitable(result) else result
+
+    def _restored(
+        self, host: Host, receiver: Receiver, envelope: Envelope
+    ) -> AbstractContextManager[object]:
+        """Restore what the receiver asked for, if it did."""
+        if not envelope.context:
+            return nullcontext()
+        with _Refusing(host, receiver.name), ExitStack() as stack:
+            stack.enter_context(self._contexts.restored(envelope.context))
+            return stack.pop_all()
 
     def _named(self, envelope: Envelope, receiver: str) -> Receiver:
         if envelope.receiver != receiver:
@@ -216,31 +226,54 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
     )
 
 
-@contextmanager
-def _refusing(host: Host, receiver: str) -> Generator[None]:
-    """Make what is raised inside the verdict on an envelope, before its handler begins."""
-    try:
-        yield
-    except RefusedError as error:
-        refuse(host.application, receiver, error)
-        raise
+class _Refusing:
+    """Makes what is raised inside the verdict on an envelope, before its handler begins.
+
+    Like the other one below no generator, for both are entered for each event.
+    """
+
+    __slots__ = ("_host", "_receiver")
+
+    def __init__(self, host: Host, receiver: str) -> None:
+        self._host = host
+        self._receiver = receiver
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, RefusedError):
+            refuse(self._host.application, self._receiver, exc)
 
 
-@contextmanager
-def _reporting(host: Host, event: Event) -> Generator[None]:
-    """Report how the handler that runs inside ended."""
-    started = perf_counter()
-    raised: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        raised = error
-        raise
-    finally:
-        details = HandlerFinished(
-            event=event, seconds=perf_counter() - started, error=raised
-        )
-        report(handler_finished, host.application, details)
+class _Reporting:
+    """Reports how the handler that runs inside ended."""
+
+    __slots__ = ("_event", "_host", "_started")
+
+    def __init__(self, host: Host, event: Event) -> None:
+        self._host = host
+        self._event = event
+
+    def __enter__(self) -> None:
+        """Begin to take the time."""
+        self._started = perf_counter()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if handler_finished.receivers:
+            seconds = perf_counter() - self._started
+            details = HandlerFinished(event=self._event, seconds=seconds, error=exc)
+            report(handler_finished, self._host.application, details)
 
 
 def _miss(host: Host, envelope: Envelope, lookup: Lookup) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -292,7 +293,7 @@ class FlaskHost:
     @contextmanager
     def context(self) -> Generator[None]:
         """Enter a new context of the app, and close the handler's session in the end."""
-        with self._app.app_context(), self._session_context(), _hinting():
+        with self._app.app_context(), self._session_context(), _Hinting():
             yield
 
     def _session_context(self) -> AbstractContextManager[object]:
@@ -362,18 +363,23 @@ def create_celery_app(app: Flask) -> Celery:
     return celery_app
 
 
-@contextmanager
-def _hinting() -> Generator[None]:
-    """Tell whoever reads a traceback what a handler that misses its request can do."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "outside of request context" in str(error):
-            error.add_note(
+class _Hinting:
+    """Tells whoever reads a traceback what a handler that misses its request can do."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, RuntimeError) and "outside of request context" in str(exc):
+            exc.add_note(
                 "The handler runs in a worker, after the request. To read from it, ask "
                 "for a copy: async_receiver(..., context=('request', 'session'))."
             )
-        raise
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:
