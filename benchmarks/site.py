@@ -14,7 +14,7 @@ from signal_tasks import Bridge, SignalTasks
 from .events import SENDER, Event
 from .place import Place
 
-DELIVERIES = ("direct",)
+DELIVERIES = ("direct", "buffered")
 WAYS = (*DELIVERIES, "delay")
 """How the views have handlers run."""
 

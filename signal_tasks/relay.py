@@ -1,52 +1,282 @@
-"""The way from an outbox to the broker."""
+"""The outbox relay: rows that are due become messages on the broker.
+
+In: outboxes. Out: their envelopes, to a publisher, in order; and the outboxes' note that
+they have left. A relay may be killed at any point: what it had taken is due again when
+its lease is over.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from .exceptions import PublishError
+from .exceptions import PublishError, SignalTasksError, StoreError
 from .host import Publisher
 from .outbox import OutboxRow
 
-_BATCH = 100
-_LEASE_SECONDS = 30.0
-_PAUSE_SECONDS = 0.5
+_logger = logging.getLogger(__name__)
+
+BATCH_SIZE: Final = 100
+
+LEASE_SECONDS: Final = 30.0
+"""For how long rows are one relay's: longer than a batch ever takes to publish."""
+
+_LONGEST_PAUSE: Final = 5.0
+_CHORE_INTERVAL: Final = 10.0
+
+# A receiver whose messages cannot be made wants new code, or other settings.
+_UNMADE_DELAY: Final = 60.0
+
+Receivers = Callable[[], Collection[str]]
 
 
-class TakenRows(Protocol):
-    """An outbox, of which a drain uses this."""
+class RelayOutbox(Protocol):
+    """An outbox, of which the relay uses this."""
 
-    def take_due(self, limit: int, *, lease_seconds: float) -> list[OutboxRow]:
-        """Take rows that are due."""
+    def take_due(
+        self,
+        limit: int,
+        *,
+        lease_seconds: float,
+        receivers: Collection[str] | None = None,
+    ) -> list[OutboxRow]:
+        """Take rows that are due, for a time."""
         ...
 
-    def mark_published(self, rows: Sequence[OutboxRow]) -> None:
+    def mark_published(self, rows: Iterable[OutboxRow]) -> None:
         """Note that *rows* were published."""
         ...
 
-    def put_back(
-        self, rows: Sequence[OutboxRow], *, delay_seconds: float = 0
-    ) -> None:
+    def put_back(self, rows: Iterable[OutboxRow], *, delay_seconds: float = 0) -> None:
         """Make *rows* due again."""
         ...
 
-    def has_spooled(self) -> bool:
-        """Tell whether there are spooled rows."""
+    def has_spooled(self, receivers: Collection[str] | None = None) -> bool:
+        """Tell whether there are rows that are only to be published."""
         ...
 
 
-def drain(outbox: TakenRows, publisher: Publisher) -> None:
-    """Publish the spooled rows of *outbox* until none is left."""
-    while outbox.has_spooled():
-        rows = outbox.take_due(_BATCH, lease_seconds=_LEASE_SECONDS)
+class Waiter(Protocol):
+    """Knows when to look for rows again."""
+
+    def wait(self, stop: threading.Event) -> None:
+        """Return when there may be rows, when *stop* is set, or after a moment."""
+        ...
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Something that does not work for a while, which is logged once."""
+
+    what: str
+    failures: int = 0
+
+    def begin(self, error: Exception) -> None:
+        """Note a failure."""
+        if not self.failures:
+            _logger.warning(
+                "the outbox relay waits for the %s, and tries again: %s",
+                self.what,
+                error,
+            )
+        self.failures += 1
+
+    def end(self) -> None:
+        """Note a success."""
+        if self.failures:
+            _logger.info("the %s works again, and the outbox relay goes on.", self.what)
+        self.failures = 0
+
+    @property
+    def pause(self) -> float:
+        """How many seconds to wait before the next try."""
+        return min(0.1 * 2.0 ** min(self.failures, 10), _LONGEST_PAUSE)
+
+
+class Relay:
+    """Publishes the rows of outboxes.
+
+    Args:
+        outboxes: Where rows are.
+        publisher: The way to the broker.
+        receivers: Returns the names of the receivers that this process knows, whose
+            rows it takes; without it, those of all.
+        batch_size: How many rows it takes at a time.
+        chores: Done now and then, before anything else; it may raise ``StoreError``.
+        clock: Returns the time in seconds; it never goes back.
+    """
+
+    def __init__(
+        self,
+        outboxes: Sequence[RelayOutbox],
+        publisher: Publisher,
+        *,
+        receivers: Receivers | None = None,
+        batch_size: int = BATCH_SIZE,
+        chores: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outboxes = outboxes
+        self._publisher = publisher
+        self._receivers = receivers
+        self._batch_size = batch_size
+        self._chores = chores
+        self._clock = clock
+        self._chores_due = clock()
+        self._broker_outage = _Outage("broker")
+        self._store_outage = _Outage("store")
+        self._unnoted: dict[RelayOutbox, list[OutboxRow]] = {}
+        self._has_unmade = False
+        self.published = 0
+        """How many messages have left so far."""
+
+    def run(self, waiter: Waiter, stop: threading.Event) -> None:
+        """Publish what is due, and what becomes due, until *stop* is set.
+
+        A store or a broker that does not work is waited for.
+        """
+        while not stop.is_set():
+            if not self._step(stop):
+                waiter.wait(stop)
+
+    def run_once(self, stop: threading.Event) -> None:
+        """Publish what is due, until nothing is, or *stop* is set.
+
+        Raises:
+            PublishError: The broker did not take it. What did not leave is due again.
+            StoreError: The store did not do it.
+        """
+        while not stop.is_set() and self._pass_all():
+            pass
+
+    def drain(self, stop: threading.Event) -> None:
+        """Publish spooled rows until none is left that can be, or *stop* is set.
+
+        A store or a broker that does not work is waited for. So are rows that another
+        process is publishing.
+        """
+        while not stop.is_set() and self._has_spooled(stop):
+            if not self._step(stop):
+                if self._has_unmade:
+                    return
+                stop.wait(1)
+
+    def _step(self, stop: threading.Event) -> bool:
+        """Publish a batch of each outbox; tell whether there were any rows.
+
+        After a failure it waits, and then it tells that there may be more.
+        """
         try:
-            publisher.publish([row.envelope for row in rows])
-        except PublishError:
-            outbox.put_back(rows)
-            rows = []
+            self._do_chores()
+            has_rows = self._pass_all()
+        except PublishError as error:
+            return self._sit_out(self._broker_outage, error, stop)
+        except StoreError as error:
+            return self._sit_out(self._store_outage, error, stop)
+        except Exception:
+            _logger.exception("the outbox relay failed, and tries again.")
+            stop.wait(_LONGEST_PAUSE)
+            return True
+        self._store_outage.end()
+        return has_rows
+
+    def _sit_out(
+        self, outage: _Outage, error: SignalTasksError, stop: threading.Event
+    ) -> bool:
+        outage.begin(error)
+        stop.wait(outage.pause)
+        return True
+
+    def _has_spooled(self, stop: threading.Event) -> bool:
+        names = self._names()
+        try:
+            return any(one.has_spooled(names) for one in self._outboxes)
+        except StoreError as error:
+            return self._sit_out(self._store_outage, error, stop)
+
+    def _names(self) -> Collection[str] | None:
+        return None if self._receivers is None else self._receivers()
+
+    def _do_chores(self) -> None:
+        if self._chores is not None and self._clock() >= self._chores_due:
+            self._chores()
+            self._chores_due = self._clock() + _CHORE_INTERVAL
+
+    def _pass_all(self) -> bool:
+        had_rows = [self._pass(outbox) for outbox in self._outboxes]
+        return any(had_rows)
+
+    def _pass(self, outbox: RelayOutbox) -> bool:
+        """Publish one batch; tell whether there was anything in it."""
+        self._note(outbox)
+        rows = outbox.take_due(
+            self._batch_size, lease_seconds=LEASE_SECONDS, receivers=self._names()
+        )
+        if rows:
+            self._publish(outbox, rows)
+        return bool(rows)
+
+    def _publish(self, outbox: RelayOutbox, rows: list[OutboxRow]) -> None:
+        failure: PublishError | None = None
+        try:
+            self._publisher.publish([row.envelope for row in rows])
+        except PublishError as error:
+            failure = error
+        except BaseException:
+            outbox.put_back(rows, delay_seconds=_LONGEST_PAUSE)
+            raise
+        unsent = [row for row in rows if _is_among(row, failure, "unsent")]
+        unmade = [
+            row
+            for row in rows
+            if row not in unsent and _is_among(row, failure, "receivers")
+        ]
+        kept = {row.id for row in (*unsent, *unmade)}
+        self._unnoted[outbox] = [row for row in rows if row.id not in kept]
+        self.published += len(self._unnoted[outbox])
+        self._note(outbox)
+        outbox.put_back(unsent)
+        outbox.put_back(unmade, delay_seconds=_UNMADE_DELAY)
+        if unsent and failure is not None:
+            raise failure
+        self._broker_outage.end()
+        if unmade:
+            self._has_unmade = True
+            _logger.error("rows of the outbox stay there for now: %s", failure)
+
+    def _note(self, outbox: RelayOutbox) -> None:
+        """Note what has left, also what could not be noted when it had."""
+        rows = self._unnoted.get(outbox)
         if rows:
             outbox.mark_published(rows)
-        else:
-            time.sleep(_PAUSE_SECONDS)
+            self._unnoted[outbox] = []
+
+
+def drain(
+    outbox: RelayOutbox,
+    publisher: Publisher,
+    *,
+    receivers: Receivers | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Publish the spooled rows of *outbox* until none is left, however long that takes.
+
+    Args:
+        outbox: Where they are.
+        publisher: The way to the broker.
+        receivers: Returns the names of those whose rows are meant; without it, all.
+        stop: Set to end it early.
+    """
+    relay = Relay([outbox], publisher, receivers=receivers)
+    relay.drain(stop or threading.Event())
+
+
+def _is_among(row: OutboxRow, failure: PublishError | None, which: str) -> bool:
+    if failure is None:
+        return False
+    names: tuple[str, ...] = getattr(failure, which)
+    return row.envelope.receiver in names

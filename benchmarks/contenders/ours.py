@@ -32,6 +32,7 @@ class Direct(CeleryContender):
         self.app = self.create_app()
         self._bridge = Bridge()
         SignalTasks(self.app, bridge=self._bridge)
+        self.host: Any = self.app.extensions["signal_tasks"]
         self._signals = {
             count: self._signal_with(count) for count in place.handler_counts
         }
@@ -48,7 +49,6 @@ class Direct(CeleryContender):
         """The app's configuration."""
         return {
             "SECRET_KEY": "only for the benchmark",
-            "SIGNAL_TASKS_ON_ERROR": "raise",
             "SIGNAL_TASKS_STORE_URL": f"sqlite:///{self.place.directory}/{self.name}.db",
             "CELERY": self.celery_settings,
         }
@@ -82,6 +82,39 @@ class Direct(CeleryContender):
     def settle(self) -> None:
         """Leave the app context."""
         self._context.pop()
+
+
+class Request(Direct):
+    """Ten events of a request, which leave together at its end."""
+
+    name = "request"
+    delivery = "request"
+    batch = 10
+
+    def prepare(self, events: Sequence[Event]) -> None:
+        """Let a request begin."""
+        self._request = self.app.test_request_context()
+        self._request.push()
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Send the signals and end the request."""
+        super().send(events)
+        self._request.pop()
+
+    def settle(self) -> None:
+        """Do nothing: the request is over."""
+
+
+class Buffered(Direct):
+    """What the thread takes is not counted here: it takes it from other requests."""
+
+    name = "buffered"
+    delivery = "buffered"
+
+    def settle(self) -> None:
+        """Wait for the thread, so that it takes no time from whoever is next."""
+        self.host.delivery("buffered").flush()
+        super().settle()
 
 
 class DirectRabbit(Direct):

@@ -149,6 +149,23 @@ class StoreDatabase:
             with self._engine.connect() as connection:
                 yield connection.execution_options(**_READS)
 
+    @property
+    def can_listen(self) -> bool:
+        """Whether the driver of its connections hears of PostgreSQL's notices."""
+        return self._url.get_backend_name() == "postgresql" and (
+            self._engine.driver == "psycopg"
+        )
+
+    def connect_for_good(self) -> Connection:
+        """Return a connection that its user keeps and closes, without transactions."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """What the driver raises; SQLAlchemy does not wrap it where it is not asked."""
+        error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        return error
+
     @contextmanager
     def inside(self, connection: Connection) -> Generator[Connection]:
         """Use *connection*, whose transaction its owner commits.

@@ -8,7 +8,7 @@ the broker did not take, and is gone once it is published.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import OperationalError
@@ -95,7 +96,13 @@ class Outbox:
             with self._database.inside(connection):
                 _insert_there(connection, rows)
 
-    def take_due(self, limit: int, *, lease_seconds: float) -> list[OutboxRow]:
+    def take_due(
+        self,
+        limit: int,
+        *,
+        lease_seconds: float,
+        receivers: Collection[str] | None = None,
+    ) -> list[OutboxRow]:
         """Take rows that are due, in order, to publish them.
 
         Nobody else gets them until the lease is over. Spooled rows come first; of those
@@ -104,16 +111,24 @@ class Outbox:
         Args:
             limit: How many at most.
             lease_seconds: For how long they are taken.
+            receivers: Names of those whose rows are meant; None for all.
 
         Raises:
             StoreError: The database did not do it.
         """
         now = self._now()
         until = now + timedelta(seconds=lease_seconds)
+        is_due = and_(_row.due_at <= now, _is_for(receivers))
+        if not self.is_there:
+            return []
+        # Asked first, for to take means to lock.
+        with self._database.reading() as connection:
+            if connection.scalar(select(_row.id).where(is_due).limit(1)) is None:
+                return []
         with self._database.begin() as connection:
-            taken = _take_spooled(connection, now, until, limit)
+            taken = _take_spooled(connection, is_due, now, until, limit)
             if len(taken) < limit:
-                kept = and_(~_row.is_spooled, _row.due_at <= now)
+                kept = and_(~_row.is_spooled, is_due)
                 taken += _take(connection, kept, until, limit - len(taken))
         return [_taken(row, until) for row in taken]
 
@@ -159,14 +174,16 @@ class Outbox:
         """Tell whether *connection* is one to the outbox's database."""
         return self._database.is_reached_by(connection)
 
-    def has_spooled(self) -> bool:
-        """Tell whether there are spooled rows.
+    def has_spooled(self, receivers: Collection[str] | None = None) -> bool:
+        """Tell whether there are spooled rows, of *receivers* or of all.
 
         Raises:
             StoreError: The database did not do it.
         """
+        if not self.is_there:
+            return False
+        first = select(_row.id).where(_row.is_spooled, _is_for(receivers)).limit(1)
         with self._database.reading() as connection:
-            first = select(_row.id).where(_row.is_spooled).limit(1)
             return connection.scalar(first) is not None
 
     def state(self) -> OutboxState:
@@ -234,8 +251,16 @@ def _insert(connection: Connection, rows: list[dict[str, object]]) -> None:
     connection.execute(statement, rows)
 
 
+def _is_for(receivers: Collection[str] | None) -> ColumnElement[bool]:
+    return true() if receivers is None else _row.receiver.in_(receivers)
+
+
 def _take_spooled(
-    connection: Connection, now: datetime, until: datetime, limit: int
+    connection: Connection,
+    is_due: ColumnElement[bool],
+    now: datetime,
+    until: datetime,
+    limit: int,
 ) -> list[RowMapping]:
     """Take spooled rows, each receiver's in order."""
     if connection.dialect.name == "postgresql":
@@ -254,8 +279,7 @@ def _take_spooled(
         )
         .exists()
     )
-    spooled = and_(_row.is_spooled, _row.due_at <= now, ~is_behind)
-    return _take(connection, spooled, until, limit)
+    return _take(connection, and_(_row.is_spooled, is_due, ~is_behind), until, limit)
 
 
 def _take(

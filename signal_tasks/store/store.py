@@ -10,8 +10,10 @@ from sqlalchemy import URL
 from .database import StoreDatabase
 from .dead_letters import StoredDeadLetters
 from .inbox import Inbox
+from .listening import Listener
 from .moments import Clock, now_in_utc
 from .outbox import RESUBMIT_AFTER_SECONDS, Outbox
+from .relays import Relays
 
 
 class Store(StoreDatabase):
@@ -76,6 +78,20 @@ class Store(StoreDatabase):
         the lock of the first one for as long as it waits for us.
         """
         return Outbox(self._spool or self, now=self._now)
+
+    @property
+    def outboxes(self) -> list[Outbox]:
+        """All that a relay publishes from, each in a database of its own."""
+        return [self.outbox] if self._spool is None else [self.outbox, self.spool]
+
+    @property
+    def relays(self) -> Relays:
+        """Who publishes what is in the outbox."""
+        return Relays(self, now=self._now)
+
+    def listener(self) -> Listener:
+        """Return what waits for rows."""
+        return Listener(self)
 
     @property
     def inbox(self) -> Inbox:
