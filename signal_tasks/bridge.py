@@ -28,6 +28,7 @@ from .exceptions import ConfigurationError, RegistrationError
 from .hosts import Hosts, PlainHost
 from .models import Models
 from .publisher import CeleryPublisher
+from .receiver_task import MAX_DELIVERIES, CeleryHost
 from .references import (
     SessionSource,
     check_session,
@@ -36,7 +37,7 @@ from .references import (
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
 from .signals import DispatchFailed
-from .tasks import CeleryHost, ReceiverTasks, split_options
+from .tasks import ReceiverTasks, split_options
 from .typing import Adapt, Condition, Delivery, Extract, Handler, HandlerT
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ class Bridge:
             write to the broker can run a handler.
         secret_key_fallbacks: Older keys, which still verify.
         on_error: What a failed dispatch does: raise into ``signal.send()``, or log.
-        publish_timeout_seconds: How long the broker may take to connect or answer.
+        publish_timeout_seconds: How long a publish may take in all.
         max_hops: How many handlers may stand between the first signal and an event.
+        max_deliveries: How often a broker may hand out a message again, for its runs do
+            not end, before it is a dead letter.
         store: The database for an outbox, for dead letters and for events that the
             broker did not take: ``signal_tasks.store.Store(url)``.
         delivery: That of receivers that name none.
@@ -84,6 +87,7 @@ class Bridge:
         on_error: OnError = "log",
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
         max_hops: int = MAX_HOPS,
+        max_deliveries: int = MAX_DELIVERIES,
         store: Store | None = None,
         delivery: Delivery = "direct",
         session: SessionSource | None = None,
@@ -113,10 +117,12 @@ class Bridge:
             keys = key_ring(secret_key, secret_key_fallbacks)
             self._own_host = PlainHost(
                 celery_app=celery_app,
+                registry=self.registry,
                 seal=Seal(keys),
                 publisher=self.publisher(celery_app, publish_timeout_seconds),
                 raises=on_error == "raise",
                 max_hops=max_hops,
+                max_deliveries=max_deliveries,
                 store=store,
                 session=session,
                 default_delivery=delivery,

@@ -99,7 +99,7 @@ class Buffer:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
+            if self._thread is None:  # pragma: no branch  # two threads may be first
                 self._thread = threading.Thread(
                     target=_work, args=(weakref.ref(self), self._wake), daemon=True
                 )

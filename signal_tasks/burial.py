@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 def bury(
     host: Host, *, receiver: str, text: str, error: BaseException, attempts: int
-) -> None:
+) -> bool:
     """Keep an envelope as a dead letter, log and report that, and raise nothing.
 
     Args:
@@ -29,23 +29,26 @@ def bury(
         text: The envelope, or what came in its place.
         error: What it died of.
         attempts: How many attempts have failed.
+
+    Returns:
+        Whether it is kept, or there is no store for it to be kept in.
     """
     letter: DeadLetter | None = None
     try:
         office = host.dead_letters
         if office is None:
-            return
+            return True
         letter = _letter(host, receiver, text, error, attempts)
         office.keep(letter)
     except Exception:
         _logger.exception(
-            "no dead letter could be kept for %s, so its event %s is lost. The traceback "
-            "says what to do about the store.",
+            "no dead letter could be kept for %s of its event %s. The traceback says "
+            "what to do about the store.",
             receiver,
             letter.event_id if letter else None,
             extra=_facts(receiver, letter),
         )
-        return
+        return False
     _logger.warning(
         "event %s for %s is kept as a dead letter (%s), to be replayed.",
         letter.event_id,
@@ -61,6 +64,7 @@ def bury(
         error=error,
     )
     report(dead_letter_kept, host.application, details)
+    return True
 
 
 def _letter(

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 from flask.cli import AppGroup, ScriptInfo, pass_script_info
 
+from .cli_doctor import doctor
 from .cli_inspection import explain, list_signals
+from .cli_relay import relay
 from .cli_store import dead, store
 from .dev.console import Console, wants_colour
 from .dev.stack import StackSettings
@@ -20,8 +22,10 @@ from .flask import FlaskHost, host_of
 group = AppGroup("signal-tasks", help="Signal handlers that run in Celery workers.")
 group.add_command(list_signals)
 group.add_command(explain)
+group.add_command(doctor)
 group.add_command(store)
 group.add_command(dead)
+group.add_command(relay)
 
 _EMBEDDED = "embedded"
 _FOLDER = click.Path(file_okay=False, path_type=Path)

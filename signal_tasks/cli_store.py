@@ -23,6 +23,7 @@ from .exceptions import (
     UnknownReceiverError,
 )
 from .flask import FlaskHost
+from .terminal import printable
 
 if TYPE_CHECKING:
     # It imports SQLAlchemy, and every `flask` command imports this module.
@@ -42,13 +43,13 @@ _all = click.option("--all", "is_all", is_flag=True, help="All there are.")
 @pass_script_info
 def create(info: ScriptInfo) -> None:
     """Make the store's tables, where they are not there yet."""
-    with _keeping(info) as host:
+    with keeping(info) as host:
         host.store.create()
         click.echo(f"The tables are in {host.store.address}.")
 
 
 @contextmanager
-def _keeping(info: ScriptInfo) -> Generator[FlaskHost]:
+def keeping(info: ScriptInfo) -> Generator[FlaskHost]:
     """Enter the app's context; what is wrong with its store is said in one line."""
     with looking_at(info) as host:
         try:
@@ -78,7 +79,7 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
             **{name: options.pop(name) for name in names}, died_before=_before(older)
         )
         info = click.get_current_context().ensure_object(ScriptInfo)
-        with _keeping(info) as host:
+        with keeping(info) as host:
             command(host, wanted, **options)
 
     return run
@@ -105,7 +106,7 @@ def list_letters(host: FlaskHost, wanted: DeadLetterFilter, *, as_json: bool) ->
 @pass_script_info
 def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
     """Show one dead letter whole, with what was sent."""
-    with _keeping(info) as host:
+    with keeping(info) as host:
         letters = host.dead_letters.find(DeadLetterFilter(ids=[number]))
     if not letters:
         raise click.ClickException(f"there is no dead letter {number}.")
@@ -116,7 +117,7 @@ def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2))
         return
     for name, fact in facts.items():
-        click.echo(f"{name:9} {'' if fact is None else _printable(str(fact))}".rstrip())
+        click.echo(f"{name:9} {'' if fact is None else printable(str(fact))}".rstrip())
 
 
 @dead.command("replay")
@@ -134,7 +135,7 @@ def replay(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
         try:
             count += host.dead_letters.replay(number, partial(_publish, host))
         except UnknownReceiverError as error:
-            unknown.append(_printable(str(error.receiver)))
+            unknown.append(printable(str(error.receiver)))
         except PublishError as error:
             raise click.ClickException(
                 f"{count} published again, the others stay: {error}"
@@ -196,10 +197,10 @@ def _row(stored: StoredLetter) -> Sequence[str]:
     return (
         str(stored.id),
         f"{letter.died_at:%Y-%m-%d %H:%M:%S}",
-        _printable(letter.reason),
+        printable(letter.reason),
         str(letter.attempts),
-        _printable(letter.signal or "(unreadable)"),
-        _printable(letter.receiver),
+        printable(letter.signal or "(unreadable)"),
+        printable(letter.receiver),
     )
 
 
@@ -208,11 +209,3 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = map(str.ljust, row, widths)
         click.echo("  ".join(cells).rstrip())
-
-
-def _printable(text: str) -> str:
-    """Write out what would move the terminal's cursor; anybody may have sent it."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in text
-    )

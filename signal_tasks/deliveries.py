@@ -17,7 +17,9 @@ from .exceptions import ConfigurationError
 from .gathering import Gathering
 from .host import Publisher
 from .references import Database
+from .registry import Registry
 from .relay import drain
+from .relaying import Relaying, RelaySettings
 from .settlement import Settlement
 from .spool import Spool
 from .typing import Delivery
@@ -57,6 +59,11 @@ class Sender(Protocol):
     @property
     def store(self) -> Store | None:
         """Where an outbox is; None where there is no store."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Its receivers."""
         ...
 
 
@@ -100,31 +107,51 @@ class Deliveries:
         """The direct way, for envelopes whose ``send()`` is over."""
         return Unattended(self.named("direct"), self._sender.application)
 
+    @property
+    def plain(self) -> Publisher:
+        """The way that keeps nothing, and raises what the broker did not take."""
+        return Announcing(_Current(self._sender), self._sender.application)
+
+    def relaying(self, settings: RelaySettings) -> Relaying:
+        """Return what publishes the rows of the application's outbox.
+
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        return Relaying(
+            self._store, self.plain, receivers=self._receivers, settings=settings
+        )
+
+    def _receivers(self) -> list[str]:
+        return [receiver.name for receiver in self._sender.registry]
+
     def _made(self, name: Delivery) -> Publisher:
-        match name:
-            case "direct":
-                return self._direct()
-            case "request":
-                return Gathering(self.named("direct"), self._basket)
-            case "commit":
-                return self._after_commit()
-            case "outbox":
-                return self._in_outbox()
-            case "buffered":
-                return self._buffered()
+        makers: dict[Delivery, Callable[[], Publisher]] = {
+            "direct": self._direct,
+            "request": self._gathering,
+            "commit": self._after_commit,
+            "outbox": self._in_outbox,
+            "buffered": self._buffered,
+        }
+        return makers[name]()
 
     def _direct(self) -> Publisher:
-        publisher = Announcing(_Current(self._sender), self._sender.application)
+        publisher = self.plain
         return Spool(
             publisher,
             rows=lambda: self._store.spool,
-            drain=lambda: drain(self._store.spool, publisher),
+            drain=lambda: drain(
+                self._store.spool, publisher, receivers=self._receivers
+            ),
             application=self._sender.application,
             is_wanted=self._is_spool_wanted,
         )
 
     def _is_spool_wanted(self) -> bool:
         return not self._sender.raises and self._sender.store is not None
+
+    def _gathering(self) -> Publisher:
+        return Gathering(self.named("direct"), self._basket)
 
     def _after_commit(self) -> Publisher:
         from .transactions import AfterCommit  # noqa: PLC0415  # it needs SQLAlchemy
@@ -182,9 +209,9 @@ def settling(
     """Let *settlement* into what the handler's session commits, if it has one."""
     if database.session is None:
         return nullcontext()
-    from . import transactions  # noqa: PLC0415  # as above
+    from .transactions import settling_in  # noqa: PLC0415  # as above
 
-    return transactions.settling(database, settlement)
+    return settling_in(database, settlement)
 
 
 def prepare_for(delivery: Delivery | None) -> None:

@@ -18,10 +18,12 @@
     |   +-- DecodeError (ValueError)
     |   +-- ArgumentsError (TypeError)
     |   +-- MissingReferenceError (LookupError)
+    |   +-- TooManyDeliveriesError           its runs do not come to an end
     |   +-- CommittedError                 its handler has done its work, and failed after
     +-- StillMissingError (LookupError)      not in the database yet; tried again
     +-- StillClaimedError                    not to be handled now; tried again
     +-- LostClaimError                       somebody else has handled the event
+    +-- OutOfMemoryError                     a handler had too little memory
     +-- StoreError                           the store's database did not do it
     +-- NotSentError (LookupError)           a handler asks for what did not travel
     +-- ReadOnlySessionError (TypeError)     a handler writes to a restored session
@@ -230,6 +232,24 @@ class MissingReferenceError(RefusedError, LookupError):
         self.type_names = type_names
 
 
+class TooManyDeliveriesError(RefusedError):
+    """The broker has handed a message out too often, and no run of it has ended.
+
+    Args:
+        count: How often it was handed out again.
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, count: int, *, receiver: str) -> None:
+        super().__init__(
+            f"its message came back {count} times, as its runs did not end. Does the "
+            "handler kill its process, or take all memory? If workers or brokers were "
+            "restarted as often, replay it; or raise SIGNAL_TASKS_MAX_DELIVERIES.",
+            receiver=receiver,
+        )
+        self.count = count
+
+
 class StillMissingError(SignalTasksError, LookupError):
     """Something that the event refers to is not in the database yet; try again."""
 
@@ -263,6 +283,18 @@ class StillClaimedError(SignalTasksError):
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class OutOfMemoryError(SignalTasksError):
+    """A handler had too little memory; for Celery, in place of its ``MemoryError``.
+
+    Args:
+        receiver: Name of the receiver.
+    """
+
+    def __init__(self, *, receiver: str) -> None:
+        super().__init__(f"the handler of {receiver} raised a MemoryError.")
+        self.receiver = receiver
 
 
 class LostClaimError(SignalTasksError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,19 @@ from .extension_contexts import extension_contexts
 from .g_context import g_context
 from .host import Publisher
 from .publisher import CeleryPublisher
+from .receiver_task import BaseTask
 from .references import Database, SessionSource, check_session, closing_session
-from .registry import module_name
+from .registry import Registry, module_name
+from .relay import BATCH_SIZE
+from .relaying import Relaying, RelaySettings
 from .request_context import config_of, request_context
 from .request_delivery import basket, publish_after_requests
 from .session_context import session_context
 from .settings import Settings
 from .settlement import Settlement
 from .snapshots import portioned_context, register_snapshots
-from .tasks import BaseTask
 from .typing import Delivery
+from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters
@@ -53,8 +57,10 @@ class SignalTasks:
     - ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` sign and verify what travels.
     - ``SIGNAL_TASKS_ON_ERROR``: ``"raise"`` or ``"log"``, what a send that fails does;
       by default it raises in debug and testing.
-    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
+    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that a publish may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
+    - ``SIGNAL_TASKS_MAX_DELIVERIES``: how often a broker may hand out a message again
+      before it is a dead letter (5).
     - ``SIGNAL_TASKS_DELIVERY``: how receivers that name no delivery get their events.
     - ``SIGNAL_TASKS_HEADERS``: names of the headers that travel with a request.
     - ``SIGNAL_TASKS_STORE_URL``: the database for what is kept, as SQLAlchemy writes
@@ -140,6 +146,7 @@ class FlaskHost:
             self, basket=basket, buffer=lambda: self._settings.buffer
         )
         self._publishing = self.celery_app, self._new_publisher()
+        self._worker_relay = WorkerRelay(self)
         self._store: Store | None = None
         self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
 
@@ -147,6 +154,11 @@ class FlaskHost:
     def bridge(self) -> Bridge:
         """The bridge with the app's receivers."""
         return self._bridge
+
+    @property
+    def registry(self) -> Registry:
+        """The app's receivers."""
+        return self._bridge.registry
 
     @property
     def application(self) -> Flask:
@@ -225,6 +237,11 @@ class FlaskHost:
         return self._settings.max_hops
 
     @property
+    def max_deliveries(self) -> int:
+        """How often a message may be handed out again, as configured."""
+        return self._settings.max_deliveries
+
+    @property
     def default_delivery(self) -> Delivery:
         """The delivery of receivers that name none, as configured."""
         return self._settings.delivery
@@ -232,6 +249,18 @@ class FlaskHost:
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
         return self._deliveries.named(name)
+
+    @property
+    def has_relay_in_worker(self) -> bool:
+        """Whether workers publish what is in the outbox, as configured."""
+        return self._settings.has_relay_in_worker
+
+    def relaying(self, *, batch_size: int = BATCH_SIZE) -> Relaying:
+        """Return what publishes the rows of the outbox."""
+        keep_keys = timedelta(days=self._settings.keep_keys_days)
+        return self._deliveries.relaying(
+            RelaySettings(batch_size=batch_size, keep_keys=keep_keys)
+        )
 
     def check_settings(self) -> None:
         """Read each setting, so that a wrong one ends the start and not a request.

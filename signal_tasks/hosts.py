@@ -14,10 +14,13 @@ from .envelope import Seal
 from .exceptions import ConfigurationError
 from .host import Publisher
 from .publisher import CeleryPublisher
+from .receiver_task import CeleryHost
 from .references import Database, SessionSource, closing_session
+from .registry import Registry
+from .relaying import Relaying, RelaySettings
 from .settlement import Settlement
-from .tasks import CeleryHost
 from .typing import Delivery
+from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters
@@ -102,10 +105,12 @@ class PlainHost:
         self,
         *,
         celery_app: Celery,
+        registry: Registry,
         seal: Seal,
         publisher: CeleryPublisher,
         raises: bool,
         max_hops: int,
+        max_deliveries: int,
         store: Store | None,
         session: SessionSource | None,
         default_delivery: Delivery,
@@ -113,14 +118,17 @@ class PlainHost:
         self.store = store
         self.default_delivery: Delivery = default_delivery
         self.celery_app = celery_app
+        self.registry = registry
         self.application = celery_app
         self.seal = seal
         self.publisher = publisher
         self.raises = raises
         self.max_hops = max_hops
+        self.max_deliveries = max_deliveries
         self.database = Database(session=session)
         self._session = session
         self._deliveries = Deliveries(self)
+        self._worker_relay = WorkerRelay(self)
 
     @property
     def dead_letters(self) -> StoredDeadLetters | None:
@@ -139,6 +147,19 @@ class PlainHost:
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
         return self._deliveries.named(name)
+
+    @property
+    def has_relay_in_worker(self) -> bool:
+        """Whether workers publish what is in the outbox, where anything goes there."""
+        return self.store is not None
+
+    def relaying(self) -> Relaying:
+        """Return what publishes the rows of the outbox.
+
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        return self._deliveries.relaying(RelaySettings())
 
     def claims(self, sender: object) -> None:
         """Leave it open: there is nothing to tell by whose event it is."""

@@ -11,6 +11,7 @@ from .bridge import MAX_HOPS, PUBLISH_TIMEOUT_SECONDS, OnError
 from .buffer import WhenFull
 from .deliveries import BUFFER_SIZE, BufferSettings
 from .exceptions import ConfigurationError
+from .receiver_task import MAX_DELIVERIES
 from .request_context import allowed_headers, config_of
 from .typing import DELIVERIES, Delivery
 
@@ -19,7 +20,6 @@ OnException = Literal["publish", "drop"]
 ChoiceT = TypeVar("ChoiceT", bound=str)
 
 RESUBMIT_AFTER_SECONDS: Final = 300
-MAX_DELIVERIES: Final = 5
 KEEP_KEYS_DAYS: Final = 7
 
 
@@ -66,10 +66,10 @@ class Settings:
     @property
     def delivery(self) -> Delivery:
         """The delivery of receivers that name none."""
-        return (
-            self._choice("SIGNAL_TASKS_DELIVERY", DELIVERIES, "for 'direct'")
-            or "direct"
+        delivery: Delivery | None = self._choice(
+            "SIGNAL_TASKS_DELIVERY", DELIVERIES, "for 'direct'"
         )
+        return delivery or "direct"
 
     @property
     def buffer(self) -> BufferSettings:

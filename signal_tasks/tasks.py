@@ -7,35 +7,26 @@ consumer.
 from __future__ import annotations
 
 import difflib
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 from weakref import WeakSet
 
 from celery import Celery, Task
-from celery.exceptions import Ignore, Reject, Retry
-from celery.result import AsyncResult
 from celery.signals import celeryd_init, import_modules, task_unknown
 from kombu.exceptions import KombuError
 
 from .burial import bury
 from .consumer import Consumer, refuse
 from .envelope import EVENT_HEADER
-from .event import quiet
 from .exceptions import (
     RefusedError,
     RegistrationError,
+    StillClaimedError,
     UnknownReceiverError,
 )
-from .host import Host
+from .receiver_task import CeleryHost, ReceiverTask, text_of
 from .registry import Receiver, Registry
-from .vital_signs import VitalSigns, parameters_of
 from .worker_settings import prepare_worker, task_options
-
-if TYPE_CHECKING:
-    BaseTask = Task[Any, Any]  # generic in the stubs alone
-else:
-    BaseTask = Task
 
 #: Options that Celery takes with each message and does not read from a task.
 _MESSAGE_OPTIONS = frozenset(
@@ -89,84 +80,6 @@ def split_options(
     }
     task = {name: value for name, value in options.items() if name in _TASK_OPTIONS}
     return task, message
-
-
-class CeleryHost(Host, Protocol):
-    """A host whose handlers run as tasks of a Celery app."""
-
-    @property
-    def celery_app(self) -> Celery:
-        """The Celery app that serves it now."""
-        ...
-
-
-class ReceiverTask(BaseTask):
-    """Mixed into the Celery app's own task class for each receiver's task."""
-
-    serves: tuple[CeleryHost, Receiver]
-
-    @property
-    def vital_signs(self) -> VitalSigns:
-        """What the worker tells of it to ``inspect().registered("vital_signs")``."""
-        host, receiver = self.serves
-        return VitalSigns(
-            app=str(self.app.main),
-            parameters=parameters_of(receiver.handler),
-            fingerprints=host.seal.fingerprints,
-            acks_late=bool(self.acks_late),
-            reject_on_worker_lost=bool(self.reject_on_worker_lost),
-            time_limit=self.time_limit,
-            told_at=time.time(),
-        )
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run the task, and keep what has failed for the last time.
-
-        What its class does around that sends no events; the one that Flask's
-        documentation gives to Celery pushes an app context.
-        """
-        with quiet():
-            try:
-                return super().__call__(*args, **kwargs)  # pyright: ignore[reportUnknownVariableType]
-            except (Ignore, Reject, Retry):
-                raise
-            # Not in on_failure(), which Celery leaves out when the result backend
-            # fails, and which gets a stand-in for an error that cannot be pickled.
-            except Exception as error:
-                self._bury(args, kwargs, error)
-                raise
-
-    def retry(self, *args: Any, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # theirs names 28
-        """Publish it again; where the broker does not take it, this was the last time."""
-        try:
-            return super().retry(*args, **options)  # pyright: ignore[reportUnknownVariableType]
-        except Reject as reject:
-            error = options.get("exc") or reject
-            self._bury(self.request.args or (), self.request.kwargs or {}, error)
-            raise
-
-    def _bury(
-        self, args: Sequence[object], kwargs: Mapping[str, object], error: Exception
-    ) -> None:
-        """Keep the message as a dead letter, if it is one and nobody's call."""
-        if self.request.is_eager or self.request.called_directly:
-            return
-        host, receiver = self.serves
-        is_refused = isinstance(error, RefusedError) and error.is_verdict
-        bury(
-            host,
-            receiver=receiver.name,
-            text=_text_of(args, kwargs),
-            error=error,
-            attempts=self.request.retries + (0 if is_refused else 1),
-        )
-
-    def apply_async(self, *args: Any, **options: Any) -> AsyncResult[Any]:
-        """Publish it, also again for a retry, showing nobody what it carries."""
-        options.setdefault("argsrepr", "(<envelope>,)")
-        options.setdefault("kwargsrepr", "{}")
-        options["serializer"] = "json"
-        return super().apply_async(*args, **options)  # pyright: ignore[reportUnknownVariableType]
 
 
 class ReceiverTasks:
@@ -224,9 +137,11 @@ class ReceiverTasks:
         celery_app.tasks.pop(receiver.name, None)
         ours = {**_DEFAULTS, **task_options(celery_app)}
         options = {**ours, **receiver.task_options}
-        # Refusals are logged by the consumer, and no retry would mend them.
+        # Refusals are logged by the consumer, and no retry would mend them. What is
+        # tried again without being counted is no retry for Celery either.
+        no_failures = (RefusedError, StillClaimedError)
         for expected in ("dont_autoretry_for", "throws"):
-            options[expected] = (*options.get(expected, ()), RefusedError)
+            options[expected] = (*options.get(expected, ()), *no_failures)
         bases = (ReceiverTask, celery_app.Task)
         base: type[ReceiverTask] = type("ReceiverTask", bases, {"serves": serves})
         make_task: Callable[[Callable[..., object]], object] = celery_app.task(
@@ -306,16 +221,7 @@ def _text_in(message: Any) -> str:
         args, kwargs, *_ = message.payload
     except (KombuError, ValueError, TypeError):
         return repr(message.body)
-    return _text_of(args, kwargs)
-
-
-def _text_of(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
-    """Return the envelope that a task was called with; else, all it was called with."""
-    match args:
-        case [str(text)] if not kwargs:
-            return text
-        case _:
-            return repr((args, kwargs))
+    return text_of(args, kwargs)
 
 
 def queue_of(celery_app: Celery, receiver: Receiver) -> str:

@@ -169,7 +169,7 @@ class _Alone:
 
 
 @contextmanager
-def settling(database: Database, settlement: Settlement) -> Generator[None]:
+def settling_in(database: Database, settlement: Settlement) -> Generator[None]:
     """Write *settlement* in the transaction that the handler inside commits first.
 
     Args:
@@ -305,21 +305,17 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
         if outcome == "rolled back":
             _undo(waiting)
         else:
-            _hand_on(watch, transaction, waiting)
+            _hand_on(session, watch, waiting)
     elif transaction.parent is None:
         has_written, watch.has_written = watch.has_written, False
         _end(waiting, outcome, has_written=has_written)
 
 
-def _hand_on(watch: _Watch, transaction: SessionTransaction, waiting: _Waiting) -> None:
-    """Let what waited for a savepoint wait for the transaction around it."""
-    outer = transaction.parent
-    while outer is not None and outer.parent is not None and not outer.nested:
-        outer = outer.parent
-    if outer is not None:
-        around = watch.waiting.setdefault(outer, {})
-        for follower, envelopes in waiting.items():
-            around.setdefault(follower, []).extend(envelopes)
+def _hand_on(session: Session, watch: _Watch, waiting: _Waiting) -> None:
+    """Let what waited for a savepoint wait for what is around it, and open now."""
+    around = watch.waiting.setdefault(_innermost(session), {})
+    for follower, envelopes in waiting.items():
+        around.setdefault(follower, []).extend(envelopes)
 
 
 def _end(waiting: _Waiting, outcome: str | None, *, has_written: bool) -> None:

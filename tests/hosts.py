@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -11,7 +11,6 @@ from signal_tasks.announcing import Announcing
 from signal_tasks.envelope import Envelope, Seal
 from signal_tasks.inbox import InboxOffice
 from signal_tasks.references import NO_DATABASE, Database
-from signal_tasks.settlement import Settlement
 from signal_tasks.typing import Delivery
 
 entered: ContextVar[str | None] = ContextVar("entered", default=None)
@@ -59,10 +58,6 @@ class PlainHost:
     def delivery(self, name: Delivery) -> Announcing:
         """Return the one way there is."""
         return Announcing(self.publisher, self.application)
-
-    def settling(self, settlement: Settlement) -> AbstractContextManager[None]:
-        """Let nothing into any transaction, for there is none."""
-        return nullcontext()
 
     def claims(self, sender: object) -> None:
         """Leave it open whose event it is."""

@@ -234,7 +234,7 @@ def test_forked_child_has_a_thread_of_its_own(office: Office) -> None:
     reading, writing = os.pipe()
 
     child = os.fork()
-    if child == 0:  # pragma: no cover  # coverage is not told how a child ends so
+    if child == 0:
         office.rows.waiting.clear()
         office.spool.publish([envelope("two")])
         office.may_drain.set()

@@ -110,8 +110,8 @@ class StoreDatabase:
         file = self._file.with_stem(f"{self._file.stem}_{name}")
         return URL.create("sqlite", database=str(file.absolute()))
 
-    def is_reached_by(self, connection: Connection) -> bool:
-        """Tell whether *connection*, somebody else's, is one to this database."""
+    def is_reached_by(self, connection: Connection | Engine) -> bool:
+        """Tell whether *connection*, somebody else's, leads to this database."""
         return _identity(connection.engine.url) == _identity(self._url)
 
     def create(self) -> None:

@@ -1,0 +1,230 @@
+"""The deliveries of an application, put together around a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blinker import Signal
+from celery import Celery
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from signal_tasks import (
+    Bridge,
+    ConfigurationError,
+    PublishError,
+    RegistrationError,
+    event_spooled,
+)
+from signal_tasks.deliveries import Deliveries
+from signal_tasks.signals import EventSpooled
+from signal_tasks.store import Store
+from tests.in_memory import KEY, Broker
+
+PATIENCE_SECONDS = 10
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the file of the application's database."""
+    return tmp_path / "shop.sqlite3"
+
+
+@pytest.fixture
+def store(file: Path) -> Store:
+    """Return the store, in the application's database."""
+    return Store(f"sqlite:///{file}")
+
+
+@pytest.fixture
+def engine(file: Path) -> Iterator[Engine]:
+    """Return the application's own way to its database."""
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE effects (event TEXT)"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[scoped_session[Session]]:
+    """Return the application's session."""
+    session = scoped_session(sessionmaker(engine))
+    yield session
+    session.remove()
+
+
+@pytest.fixture
+def bridge(
+    celery_app: Celery, store: Store, session: scoped_session[Session]
+) -> Bridge:
+    """Return a bridge whose failures are logged."""
+    return Bridge(celery_app, secret_key=KEY, store=store, session=session)
+
+
+def rows_of(store: Store) -> list[str]:
+    """Return the receivers in the outbox, and make them due for nobody else."""
+    return [row.envelope.receiver for row in store.outbox.take_due(9, lease_seconds=60)]
+
+
+def ignore(sender: object) -> None:
+    """Do nothing."""
+
+
+def test_outbox_row_commits_with_the_callers_rows(
+    bridge: Bridge, store: Store, session: scoped_session[Session], signal: Signal
+) -> None:
+    """The row is there after the commit, and was not there before."""
+    store.create()
+    bridge.async_receiver(signal, name="bill", delivery="outbox")(ignore)
+    session.execute(text("INSERT INTO effects VALUES ('mine')"))
+
+    signal.send()
+    before = store.outbox.state().kept
+    session.commit()
+
+    assert (before, rows_of(store)) == (0, ["bill"])
+
+
+def test_outbox_row_is_rolled_back_with_the_callers_rows(
+    bridge: Bridge, store: Store, session: scoped_session[Session], signal: Signal
+) -> None:
+    """An event of a transaction that did not happen did not happen either."""
+    bridge.async_receiver(signal, name="bill", delivery="outbox")(ignore)
+    session.execute(text("INSERT INTO effects VALUES ('mine')"))
+
+    signal.send()
+    session.rollback()
+
+    assert rows_of(store) == []
+
+
+def test_commit_delivery_publishes_after_the_commit(
+    bridge: Bridge, broker: Broker, session: scoped_session[Session], signal: Signal
+) -> None:
+    """The message is on the queue when the caller's transaction has committed."""
+    bridge.async_receiver(signal, name="bill", delivery="commit")(ignore)
+    session.execute(text("INSERT INTO effects VALUES ('mine')"))
+
+    signal.send()
+    before = broker.names()
+    session.commit()
+
+    assert (before, broker.names()) == ([], ["bill"])
+
+
+def test_each_receiver_has_its_own_delivery(
+    bridge: Bridge,
+    broker: Broker,
+    store: Store,
+    session: scoped_session[Session],
+    signal: Signal,
+) -> None:
+    """Receivers of one event go different ways, with one identifier."""
+    bridge.async_receiver(signal, name="bill", delivery="outbox")(ignore)
+    bridge.async_receiver(signal, name="pack")(ignore)
+    bridge.async_receiver(signal, name="wait", delivery="request")(ignore)
+
+    ((_, event_id),) = signal.send()
+
+    (message, other) = broker.take()
+    (row,) = store.outbox.take_due(9, lease_seconds=60)
+    assert message.headers["signal_tasks_event"] == row.envelope.id == event_id
+    assert other.headers["task"] == "wait"
+
+
+def test_buffered_delivery_publishes_in_a_while(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """A thread publishes; a flush does not wait for it."""
+    bridge.async_receiver(signal, name="bill", delivery="buffered")(ignore)
+
+    signal.send()
+    bridge._own_host.delivery("buffered").flush()  # type: ignore[union-attr]
+
+    assert broker.names() == ["bill"]
+
+
+def test_default_delivery_is_chosen_for_the_bridge(
+    celery_app: Celery, store: Store, signal: Signal
+) -> None:
+    """A receiver that names no delivery has that of its bridge."""
+    bridge = Bridge(celery_app, secret_key=KEY, store=store, delivery="outbox")
+    bridge.async_receiver(signal, name="bill")(ignore)
+
+    signal.send()
+
+    assert rows_of(store) == ["bill"]
+
+
+def test_unknown_default_delivery_is_refused(celery_app: Celery) -> None:
+    """A word that means nothing is an error where it is written."""
+    delivery: Any = "later"
+
+    with pytest.raises(RegistrationError, match="takes one of"):
+        Bridge(celery_app, delivery=delivery)
+
+
+def test_outbox_needs_a_store(celery_app: Celery, signal: Signal) -> None:
+    """Without a database there is no table for the row."""
+    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
+    bridge.async_receiver(signal, name="bill", delivery="outbox")(ignore)
+
+    with pytest.raises(ConfigurationError, match=r"Bridge\(celery_app, store="):
+        signal.send()
+
+
+@pytest.fixture
+def broken(celery_app: Celery) -> Iterator[Celery]:
+    """Return the Celery app with a broker where nobody listens."""
+    url, celery_app.conf.broker_url = celery_app.conf.broker_url, "redis://127.0.0.1:1"
+    yield celery_app
+    celery_app.conf.broker_url = url
+
+
+def test_event_that_the_broker_does_not_take_is_kept(
+    broken: Celery, store: Store, signal: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a row of the spool, which beside a SQLite store has a file of its own."""
+    spooled: list[EventSpooled] = []
+
+    def note(sender: object, details: EventSpooled) -> None:
+        spooled.append(details)
+
+    # The drain has its own tests; here its thread would go on for ever.
+    monkeypatch.setattr("signal_tasks.deliveries.drain", lambda *_: None)
+    bridge = Bridge(broken, secret_key=KEY, store=store)
+    bridge.async_receiver(signal, name="bill")(ignore)
+
+    with event_spooled.connected_to(note):
+        signal.send()
+
+    assert [one.receivers for one in spooled] == [("bill",)]
+    assert store.spool.has_spooled()
+    assert not store.is_there
+
+
+def test_event_that_raises_is_not_kept(
+    broken: Celery, store: Store, signal: Signal
+) -> None:
+    """Who hears of the failure decides what becomes of the event."""
+    bridge = Bridge(broken, secret_key=KEY, store=store, on_error="raise")
+    bridge.async_receiver(signal, name="bill")(ignore)
+
+    with pytest.raises(PublishError):
+        signal.send()
+
+    assert not store.spool.is_there
+
+
+def test_deliveries_are_made_once(bridge: Bridge) -> None:
+    """A buffer that was another one each time would forget what waits."""
+    host = bridge._own_host
+    assert host is not None
+    deliveries = Deliveries(host)
+
+    assert deliveries.named("buffered") is deliveries.named("buffered")
+    assert deliveries.named("commit") is deliveries.named("commit")
