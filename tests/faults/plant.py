@@ -27,14 +27,14 @@ from tests.faults.brokers import (
     running_broker,
 )
 from tests.faults.cells import Cell
-from tests.faults.program import Base
+from tests.faults.program import TIME_LIMIT_SECONDS, Base
 from tests.integration import servers
 from tests.integration.workers import ROOT
 
 WORKERS: Final = 2
 RELAYS: Final = 2
 
-VISIBILITY_SECONDS: Final = 5
+VISIBILITY_SECONDS: Final = 2 * TIME_LIMIT_SECONDS
 """When Redis hands a message out again that a worker does not acknowledge."""
 
 RESUBMIT_SECONDS: Final = 4
