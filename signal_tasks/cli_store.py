@@ -7,20 +7,19 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import ScriptInfo, pass_script_info
 
 from .cli_inspection import looking_at
-from .dead_letters import DeadLetter, DeadLetterFilter
-from .envelope import Envelope
+from .dead_letters import DeadLetterFilter
 from .exceptions import (
     ConfigurationError,
     PublishError,
     StoreError,
-    UnknownReceiverError,
 )
 from .flask import FlaskHost
 from .terminal import printable
@@ -124,22 +123,28 @@ def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
 @_filtered
 @_all
 def replay(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
-    """Publish dead letters again; those that have left are forgotten.
+    """Publish dead letters again, by way of the outbox.
 
     Letters for receivers that this app does not have stay where they are.
     """
     _check_is_meant(wanted, is_all=is_all)
     count = 0
+    known = {receiver.name for receiver in host.registry}
     unknown: list[str] = []
     for number in host.dead_letters.numbers(wanted):
-        try:
-            count += host.dead_letters.replay(number, partial(_publish, host))
-        except UnknownReceiverError as error:
-            unknown.append(printable(str(error.receiver)))
-        except PublishError as error:
-            raise click.ClickException(
-                f"{count} published again, the others stay: {error}"
-            ) from error
+        for stored in host.dead_letters.find(DeadLetterFilter(ids=[number])):
+            if stored.letter.receiver in known:
+                count += host.dead_letters.replay(number)
+            else:
+                unknown.append(printable(stored.letter.receiver))
+    try:
+        # Also what another replay has moved and not published, for it was killed.
+        host.relaying().run_once(Event())
+    except PublishError as error:
+        raise click.ClickException(
+            f"{count} are in the outbox now, and not all have left: {error} They leave "
+            "later, by a relay or when you repeat this command."
+        ) from error
     click.echo(f"{count} published again.")
     if unknown:
         raise click.ClickException(
@@ -170,19 +175,6 @@ def _before(hours: float | None) -> datetime | None:
 def _check_is_meant(wanted: DeadLetterFilter, *, is_all: bool) -> None:
     if wanted == DeadLetterFilter() and not is_all:
         raise click.UsageError("say which, by number or option, or --all.")
-
-
-def _publish(host: FlaskHost, letter: DeadLetter) -> None:
-    """Publish the text as it came: this version may be unable to read it."""
-    envelope = Envelope(
-        id=letter.event_id or "unknown",
-        signal=letter.signal or "unknown",
-        receiver=letter.receiver,
-        sent_at=letter.died_at,
-        payload={},
-        text=letter.text,
-    )
-    host.publisher.publish([envelope])
 
 
 def _facts(stored: StoredLetter) -> dict[str, object]:
