@@ -25,7 +25,7 @@ WORK_SECONDS: Final = 0.02
 """How long a handler takes before its commit, and after it."""
 
 
-TIME_LIMIT_SECONDS: Final = 4
+TIME_LIMIT_SECONDS: Final = 6
 """How long a handler may take; for as long nobody else is to begin on its event."""
 
 

@@ -16,7 +16,7 @@ SLACK_SECONDS: Final = 1.0
 
 _HEADINGS: Final = (
     *("fault", "delivery", "broker", "store", "strikes", "committed"),
-    *("lost", "doubled", "phantom", "slowest send"),
+    *("lost", "buried", "doubled", "phantom", "slowest send"),
 )
 
 
@@ -74,7 +74,8 @@ def _row(result: Result) -> Sequence[str]:
     return (
         *(cell.fault, _delivery(cell), cell.broker, cell.store),
         *(str(len(result.struck)), str(counts.committed)),
-        *(str(counts.lost), str(counts.doubled), str(counts.phantom)),
+        *(str(counts.lost), str(counts.buried)),
+        *(str(counts.doubled), str(counts.phantom)),
         f"{result.slowest_send:.2f} s",
     )
 
