@@ -21,7 +21,7 @@ from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
-from .host import Publisher
+from .host import EventBuffer, Publisher
 from .publisher import CeleryPublisher
 from .receiver_task import BaseTask, ReceiverTask
 from .references import Database, SessionSource, check_session, closing_session
@@ -246,6 +246,11 @@ class FlaskHost:
     def default_delivery(self) -> Delivery:
         """The delivery of receivers that name none, as configured."""
         return self._settings.delivery
+
+    @property
+    def buffer(self) -> EventBuffer:
+        """Where events of buffered delivery wait."""
+        return self._deliveries.buffer
 
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
