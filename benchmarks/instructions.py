@@ -11,8 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import signal_tasks
 from signal_tasks.dev.broker import running_broker
@@ -54,7 +56,7 @@ def counted_sends(place: Place) -> dict[int, Instructions]:
         for serial in range(_TRIES):
             events = [Event(handlers=handlers, size=200, serial=serial)]
             contender.prepare(events)
-            tries.append(_counted(lambda events=events: contender.send(events)))
+            tries.append(_counted(partial(contender.send, events)))
             contender.settle()
         found[handlers] = min(tries, key=lambda one: one.all)
     contender.close()
@@ -64,16 +66,11 @@ def counted_sends(place: Place) -> dict[int, Instructions]:
 def _counted(call: Callable[[], None]) -> Instructions:
     counts = {True: 0, False: 0}
 
-    def trace(frame: FrameType, _event: str, _arg: object) -> Callable[..., object]:
-        is_ours = frame.f_code.co_filename.startswith(_PACKAGE)
+    def trace(frame: FrameType, event: str, _arg: object) -> Any:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-
-        def count(_frame: FrameType, event: str, _arg: object) -> Callable[..., object]:
-            if event == "opcode":
-                counts[is_ours] += 1
-            return count
-
-        return count
+        if event == "opcode":
+            counts[frame.f_code.co_filename.startswith(_PACKAGE)] += 1
+        return trace
 
     former = sys.gettrace()
     sys.settrace(trace)
