@@ -50,6 +50,7 @@ class Batch:
         self._one_by_one = False
         self._errors: tuple[type[Exception], ...] = ()
         self._is_eager = celery_app.conf.task_always_eager
+        self._left_out: list[Message] = []
         self.size = len(envelopes)
         self.unmade: dict[str, Exception] = {}
         """Receivers that Celery makes no message for, and why."""
@@ -60,6 +61,14 @@ class Batch:
     def left(self) -> tuple[str, ...]:
         """The receivers whose messages have not left."""
         return tuple(message.envelope.receiver for message in self._messages)
+
+    @property
+    def events(self) -> frozenset[tuple[str, str]]:
+        """The event and the receiver of each message that has not left."""
+        return frozenset(
+            (message.envelope.id, message.envelope.receiver)
+            for message in (*self._left_out, *self._messages)
+        )
 
     def run_eagerly(self) -> None:
         """Let Celery run the tasks here and now, which needs no broker."""
@@ -127,6 +136,7 @@ class Batch:
             return
         for message in suspects:
             self.refused[message.envelope.receiver] = error
+            self._left_out.append(message)
             self._messages.remove(message)
 
     def _make(self, message: Message, options: dict[str, Any]) -> None:
@@ -157,6 +167,7 @@ class Batch:
 
     def _leave_out(self, message: Message, error: Exception) -> None:
         self.unmade[message.envelope.receiver] = error
+        self._left_out.append(message)
         self._messages.remove(message)
 
     def _options_of(self, envelope: Envelope) -> dict[str, Any]:
