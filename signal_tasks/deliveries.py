@@ -209,9 +209,9 @@ def settling(
     """Let *settlement* into what the handler's session commits, if it has one."""
     if database.session is None:
         return nullcontext()
-    from . import transactions  # noqa: PLC0415  # as above
+    from .transactions import settling_in  # noqa: PLC0415  # as above
 
-    return transactions.settling(database, settlement)
+    return settling_in(database, settlement)
 
 
 def prepare_for(delivery: Delivery | None) -> None:

@@ -48,6 +48,7 @@ VERSION = 1
 EVENT_HEADER = "signal_tasks_event"
 """Message header that holds the event's identifier and marks a message as ours."""
 
+_ID = re.compile(r'\{"v":[0-9]{1,9},"id":"([!#-\[\]-~]{1,64})",')
 _VERSION = re.compile(r'\{"v":([0-9]{1,9}),')
 # Of the last character, base64 ignores two bits; there is one way to write them.
 _SIGNATURE = re.compile(r'((?:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])?)"\}')
@@ -202,6 +203,17 @@ class Seal:
                 "in SECRET_KEY_FALLBACKS until the queues are empty. If the keys are the "
                 "same, somebody else wrote to the broker or altered the message."
             )
+
+
+def is_kept(text: str) -> bool:
+    """Tell whether an envelope's *text*, verified or not, says that a row stands for it."""
+    return text.rpartition(_SEPARATOR)[0].endswith(_KEPT)
+
+
+def written_id(text: str) -> str | None:
+    """Return the identifier that an envelope's *text*, verified or not, names."""
+    found = _ID.match(text)
+    return None if found is None else found[1]
 
 
 def key_ring(

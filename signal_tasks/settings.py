@@ -66,10 +66,10 @@ class Settings:
     @property
     def delivery(self) -> Delivery:
         """The delivery of receivers that name none."""
-        return (
-            self._choice("SIGNAL_TASKS_DELIVERY", DELIVERIES, "for 'direct'")
-            or "direct"
+        delivery: Delivery | None = self._choice(
+            "SIGNAL_TASKS_DELIVERY", DELIVERIES, "for 'direct'"
         )
+        return delivery or "direct"
 
     @property
     def buffer(self) -> BufferSettings:

@@ -67,6 +67,7 @@ def envelope(number: int, receiver: str = "shop.bill") -> Envelope:
         receiver=receiver,
         sent_at=Clock.time,
         payload={},
+        is_kept=True,
         text=f"text {number}",
     )
 

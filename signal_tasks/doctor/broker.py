@@ -13,6 +13,7 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import KombuError
 
+from ..broker_errors import advice_for, cause_of
 from ..terminal import printable
 from .findings import Finding, Status
 from .redis_server import Errors, check_redis
@@ -62,8 +63,7 @@ def look_at_broker(celery_app: Celery, *, seconds: float) -> Iterator[Finding]:
                 status=Status.WRONG,
                 found=f"the broker at {address} cannot be used: "
                 f"{said_by(refusal, connection)}.",
-                mend="Is it running, and is broker_url right? For development, "
-                "`flask signal-tasks dev` brings its own.",
+                mend=advice_for(cause_of(refusal)),
             )
             return
         yield _reachable(status=Status.OK, found=f"the broker at {address} answers.")
@@ -177,8 +177,7 @@ def _check_taking(connection: Connection, seconds: float) -> Iterator[Finding]:
         yield _takes(
             status=Status.WRONG,
             found=f"the broker takes no message: {said_by(error, connection)}.",
-            mend="It may be out of memory or disk, read-only, or forbid this to its user. "
-            "Its own log says why.",
+            mend=advice_for(cause_of(error)),
         )
     else:
         yield _takes(status=Status.OK, found="it takes messages.")
