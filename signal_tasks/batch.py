@@ -19,7 +19,7 @@ from .exceptions import SignalTasksError
 from .line import Clock, Line
 from .lines import Lines
 from .recipes import ARGSREPR, EVENT_ID, PARENT_ID, ROOT_ID, TASK_ID, Recipe, Recipes
-from .redis_push import Templates, push
+from .redis_push import BODY, TAG, Templates, body_as_json, push
 from .registry import Registry
 
 
@@ -126,8 +126,10 @@ class Batch:
 
     def _find_recipes(self, recipes: Recipes) -> None:
         if recipes.apply:
+            tasks = self._celery_app.tasks
             for message in self._messages:
-                message.recipe = recipes.of(message.envelope.receiver)
+                name = message.envelope.receiver
+                message.recipe = recipes.of(name, tasks[name])
 
     def _publish_over(
         self, line: Line, templates: Templates, deadline: float, clock: Clock
@@ -165,16 +167,17 @@ class Batch:
         entries: dict[str, list[bytes]] = {}
         pushed: dict[str, list[Message]] = {}
         values = _Values(self._celery_app)
-        tags = _ids(len(made))
-        for message, recipe, template, tag in zip(
-            made, recipes, templates.of(line, recipes), tags, strict=True
+        tag = os.urandom(16).hex()
+        for number, (message, recipe, template) in enumerate(
+            zip(made, recipes, templates.of(line, recipes), strict=True)
         ):
             if template is None:
                 continue
             line.declare(recipe.declare)
-            body = recipe.body_for(message.envelope.text)
-            entry = template.fill(body, tag, values.as_json(message))
-            entries.setdefault(template.key, []).append(entry)
+            fillings = values.as_json(message)
+            fillings[TAG] = f'"{tag}-{number}"'
+            fillings[BODY] = body_as_json(recipe.body_for(message.envelope.text))
+            entries.setdefault(template.key, []).append(template.fill(fillings))
             pushed.setdefault(template.key, []).append(message)
         if not entries:
             return batch
@@ -191,6 +194,7 @@ class Batch:
     def _publish_by_kombu(
         self, line: Line, batch: Sequence[Message], deadline: float, clock: Clock
     ) -> None:
+        line.check()
         values = _Values(self._celery_app)
         sent: list[Message] = []
         with line.batching(len(batch)) as is_batched:
@@ -272,7 +276,7 @@ class _Values:
         parent: Any = celery_app.current_worker_task
         self._parent_id = parent and parent.request.id
         self._root_id = parent and (parent.request.root_id or parent.request.id)
-        self._event: Envelope | None = None
+        self._event_id = ""
         self._common: dict[str, str | None] = {}
         self._as_json: dict[str, str] = {}
 
@@ -284,17 +288,18 @@ class _Values:
         return {**self._common, TASK_ID: task_id, ROOT_ID: root_id}
 
     def as_json(self, message: Message) -> dict[str, str]:
-        """Return the same, as JSON."""
+        """Return the same as JSON, in a dict that holds until the next call."""
         self._turn_to(message.envelope)
-        task_id = f'"{message.task_id}"'
-        root_id = json.dumps(self._root_id) if self._root_id else task_id
-        return {**self._as_json, TASK_ID: task_id, ROOT_ID: root_id}
+        values = self._as_json
+        values[TASK_ID] = task_id = f'"{message.task_id}"'
+        values[ROOT_ID] = json.dumps(self._root_id) if self._root_id else task_id
+        return values
 
     def _turn_to(self, envelope: Envelope) -> None:
         """Have at hand what is the same for all messages of an event."""
-        if self._event is not None and self._event.id == envelope.id:
+        if envelope.id == self._event_id:
             return
-        self._event = envelope
+        self._event_id = envelope.id
         self._common = {
             EVENT_ID: envelope.id,
             ARGSREPR: _argsrepr(envelope),

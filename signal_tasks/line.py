@@ -64,17 +64,14 @@ class Line:
             raise
         self.producer: Producer = celery_app.amqp.Producer(self.channel)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether nothing is known to be wrong with it."""
-        try:
-            if self.has_confirms:
-                self._listen()
-            elif self.redis is not None:
-                return self.redis.is_connected and not self.redis.can_read(0)
-        except Exception:  # noqa: BLE001  # whatever it is, this line will not do
-            return False
-        return True
+    def check(self) -> None:
+        """Make sure that redis-py does not have to connect again, which it would do.
+
+        Raises:
+            ConnectionError: The connection is lost.
+        """
+        if self.redis is not None and self.redis.can_read(0):
+            raise ConnectionError("the broker has ended the connection")
 
     def batching(self, size: int) -> AbstractContextManager[object]:
         """Return a context in which kombu sends *size* messages with one round trip.
@@ -198,12 +195,6 @@ class Line:
             return result
 
         self.channel.basic_publish = publish
-
-    def _listen(self) -> None:
-        """Hear what the broker has said meanwhile, such as a good-bye."""
-        with suppress(TimeoutError):
-            while True:
-                self.connection.drain_events(timeout=0)
 
     def _find_redis(self) -> Any:
         if self.connection.transport.driver_type != "redis":

@@ -122,11 +122,7 @@ class Lines:
 
     def _pop(self) -> Line | None:
         with suppress(IndexError):
-            while True:
-                line = self._idle.pop()
-                if line.is_alive:
-                    return line
-                line.close()
+            return self._idle.pop()
         return None
 
     def _wait(self, deadline: float) -> Line:

@@ -137,11 +137,16 @@ class Recipes:
         if methods != self._methods:
             self._are_own = all(map(_is_as_written, methods))
             self._methods = methods
-        return self._are_own and not self._celery_app.conf.task_send_sent_event
+        return self._are_own
 
-    def of(self, name: str) -> Recipe | None:
-        """Return the recipe of the receiver called *name*, or None if it has none."""
-        task, receiver = self._celery_app.tasks[name], self._registry.get(name)
+    def of(self, name: str, task: Any) -> Recipe | None:
+        """Return the recipe of the receiver called *name*, or None if it has none.
+
+        Args:
+            name: The receiver's.
+            task: That of this name.
+        """
+        receiver = self._registry.get(name)
         known = self._known.get(name)
         if known is not None and known[0] is task and known[1] is receiver:
             return known[2]
@@ -178,6 +183,7 @@ class Recipes:
         listed = [routes] if isinstance(routes, Mapping) else routes
         return (
             task.ignore_result
+            and not conf.task_send_sent_event
             and "apply_async" not in vars(task)
             and _is_as_written(type(task).shadow_name)
             and _is_as_written(type(self._celery_app).send_task)

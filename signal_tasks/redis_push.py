@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -21,8 +21,8 @@ from uuid import uuid4
 from .line import Line
 from .recipes import MARKS, TEXT, Recipe
 
-_TAG: Final = "<tag of the delivery>"
-_BODY: Final = "<body>"
+TAG: Final = "<tag of the delivery>"
+BODY: Final = "<body>"
 
 _MARKS: Final = dict(zip(MARKS, MARKS, strict=True))
 
@@ -41,18 +41,10 @@ class Template:
 
     text: str
     gaps: Sequence[str]
-    """What stands in each gap, in order."""
+    """What stands in each gap, in order: a mark, :data:`BODY` or :data:`TAG`."""
 
-    def fill(self, body: str, tag: str, values: Mapping[str, str]) -> bytes:
-        """Return an entry.
-
-        Args:
-            body: The message's.
-            tag: Tells this delivery from all others.
-            values: The rest, as JSON.
-        """
-        encoded = b64encode(body.encode()).decode()
-        fillings = {**values, _BODY: f'"{encoded}"', _TAG: f'"{tag}"'}
+    def fill(self, fillings: Mapping[str, str]) -> bytes:
+        """Return an entry, with the values that *fillings* has as JSON for the gaps."""
         return (self.text % itemgetter(*self.gaps)(fillings)).encode()
 
 
@@ -73,6 +65,11 @@ class Templates:
         if unknown:
             known.update(zip(unknown, _learned(line, unknown), strict=True))
         return [known[recipe] for recipe in recipes]
+
+
+def body_as_json(body: str) -> str:
+    """Return how kombu writes *body* into an entry."""
+    return f'"{b2a_base64(body.encode(), newline=False).decode()}"'
 
 
 def push(
@@ -155,7 +152,7 @@ def _template(
         entry, awkward = json.loads(written), json.loads(proof)
         body, tag = entry["body"], entry["properties"]["delivery_tag"]
         gaps = {json.dumps(mark): mark for mark in MARKS}
-        gaps |= {json.dumps(body): _BODY, json.dumps(tag): _TAG}
+        gaps |= {json.dumps(body): BODY, json.dumps(tag): TAG}
         pieces = re.split(f"({'|'.join(map(re.escape, gaps))})", written.decode())
         text = "".join(
             "%s" if piece in gaps else piece.replace("%", "%%") for piece in pieces
@@ -165,11 +162,10 @@ def _template(
             text=text.replace(json.dumps(key), json.dumps(recipe.routing_key)),
             gaps=[gaps[piece] for piece in pieces if piece in gaps],
         )
-        again = template.fill(
-            recipe.body_for(_AWKWARD[TEXT]),
-            awkward["properties"]["delivery_tag"],
-            {mark: json.dumps(value) for mark, value in _AWKWARD.items()},
-        )
+        fillings = {mark: json.dumps(value) for mark, value in _AWKWARD.items()}
+        fillings[BODY] = body_as_json(recipe.body_for(_AWKWARD[TEXT]))
+        fillings[TAG] = json.dumps(awkward["properties"]["delivery_tag"])
+        again = template.fill(fillings)
     except (ValueError, KeyError, TypeError):
         return None
     is_proven = again == proof.replace(
