@@ -78,8 +78,10 @@ class Line:
 
         Where it cannot do that, it sends each at once.
         """
-        if size > 1 and getattr(self.producer, "supports_batch_publish", False):
-            return self.producer.batch(size)
+        producer: Any = self.producer
+        if size > 1 and getattr(producer, "supports_batch_publish", False):
+            batch: AbstractContextManager[object] = producer.batch(size)
+            return batch
         return nullcontext()
 
     def declare(self, queues: Iterable[Any]) -> None:

@@ -20,7 +20,7 @@ from amqp.exceptions import AMQPError, MessageNacked
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from .broker_errors import cause_of, is_of_the_broker
+from .broker_errors import WRAPPERS, cause_of, is_of_the_broker
 from .line import Clock, Line
 
 #: To connect keeps the interpreter busy for some milliseconds, which those that send
@@ -205,4 +205,4 @@ def _broker_errors(transport: Any) -> tuple[type[Exception], ...]:
     errors = (*transport.connection_errors, *transport.channel_errors)
     # kombu counts KeyError among those of Redis, for the sake of its event loop.
     own = {error for error in errors if error is not KeyError}
-    return (OperationalError, AMQPError, MessageNacked, OSError, *own)
+    return (*WRAPPERS, AMQPError, MessageNacked, OSError, *own)

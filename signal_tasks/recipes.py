@@ -35,6 +35,14 @@ _REFORMED: Final = frozenset(
 )
 
 
+#: What Celery makes and publishes messages with.
+_METHODS: Final[Sequence[tuple[type, str]]] = (
+    (Task, "apply_async"),
+    (Celery, "send_task"),
+    (Producer, "publish"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recipe:
     """What all messages of a receiver have in common, with marks where they differ."""
@@ -133,7 +141,7 @@ class Recipes:
         ):
             return False
         # Some replace Celery's methods by their own.
-        methods = (Task.apply_async, Celery.send_task, Producer.publish)
+        methods = tuple(getattr(cls, name) for cls, name in _METHODS)
         if methods != self._methods:
             self._are_own = all(map(_is_as_written, methods))
             self._methods = methods
@@ -179,24 +187,31 @@ class Recipes:
     def _has_one(self, task: Any) -> bool:
         """Tell whether nothing in the making of its messages is up to chance."""
         conf, amqp = self._celery_app.conf, self._celery_app.amqp
-        routes = conf.task_routes or ()
-        listed = [routes] if isinstance(routes, Mapping) else routes
+        cls: Any = task.__class__
         return (
             task.ignore_result
             and not conf.task_send_sent_event
             and "apply_async" not in vars(task)
-            and _is_as_written(type(task).shadow_name)
+            and _is_as_written(cls.shadow_name)
             and _is_as_written(type(self._celery_app).send_task)
             and _is_as_written(amqp.create_task_message)
             and _is_as_written(amqp.send_task_message)
-            and all(map(_is_ours_or_as_written, _all_of(type(task), "apply_async")))
-            and not isinstance(listed, str)
-            and all(isinstance(one, Mapping) for one in listed)
+            and all(map(_is_ours_or_as_written, _all_of(cls, "apply_async")))
+            and _are_tables(conf.task_routes)
         )
 
 
+def _are_tables(routes: Any) -> bool:
+    """Tell whether *routes* are nothing but tables; functions may decide otherwise."""
+    if not routes or isinstance(routes, Mapping):
+        return True
+    return not isinstance(routes, str) and all(
+        isinstance(one, Mapping) for one in routes
+    )
+
+
 def _recipe(body: object, options: Mapping[str, Any]) -> Recipe | None:
-    headers = options.get("headers") or {}
+    headers: Mapping[str, Any] = options.get("headers") or {}
     is_plain = (
         headers.get("ignore_result")
         and headers.get("eta") is None

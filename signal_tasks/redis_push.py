@@ -24,10 +24,13 @@ from .recipes import MARKS, TEXT, Recipe
 TAG: Final = "<tag of the delivery>"
 BODY: Final = "<body>"
 
-_MARKS: Final = dict(zip(MARKS, MARKS, strict=True))
+#: Where the part of an envelope's text begins that is not the same for all receivers.
+_OWN_PART: Final = ',"receiver":'
+
+_MARKS: Final[dict[str, str]] = dict(zip(MARKS, MARKS, strict=True))
 
 #: With characters that JSON, base64 or Python's formatting treat in ways of their own.
-_AWKWARD: Final = {
+_AWKWARD: Final[dict[str, str]] = {
     mark: mark + "\"'\\/%s%(a)s{b}\x00\x7f\t\n\u00e9\u2028\U0001f600" for mark in MARKS
 }
 
@@ -45,7 +48,40 @@ class Template:
 
     def fill(self, fillings: Mapping[str, str]) -> bytes:
         """Return an entry, with the values that *fillings* has as JSON for the gaps."""
-        return (self.text % itemgetter(*self.gaps)(fillings)).encode()
+        text: str = self.text % itemgetter(*self.gaps)(fillings)
+        return text.encode()
+
+
+class Bodies:
+    """Bodies as kombu writes them into entries: in base64.
+
+    The texts of an event begin alike, and that part is encoded once.
+    """
+
+    def __init__(self) -> None:
+        self._start: tuple[str, str] | None = None
+        self._encoded = ""
+        self._rest = ""
+
+    def as_json(self, recipe: Recipe, text: str) -> str:
+        """Return the body of a message with the envelope *text*, as a JSON string."""
+        before, after = recipe.body
+        cut = max(text.rfind(_OWN_PART), 0)
+        start = before, text[:cut]
+        if start != self._start:
+            self._begin(start)
+        rest = f"{self._rest}{json.dumps(text[cut:])[1:]}{after}"
+        return f'"{self._encoded}{_base64(rest)}"'
+
+    def _begin(self, start: tuple[str, str]) -> None:
+        head = f"{start[0]}{json.dumps(start[1])[:-1]}"
+        whole = len(head) - len(head) % 3  # base64 takes three characters at a time
+        self._start = start
+        self._encoded, self._rest = _base64(head[:whole]), head[whole:]
+
+
+def _base64(text: str) -> str:
+    return b2a_base64(text.encode(), newline=False).decode()
 
 
 class Templates:
@@ -65,11 +101,6 @@ class Templates:
         if unknown:
             known.update(zip(unknown, _learned(line, unknown), strict=True))
         return [known[recipe] for recipe in recipes]
-
-
-def body_as_json(body: str) -> str:
-    """Return how kombu writes *body* into an entry."""
-    return f'"{b2a_base64(body.encode(), newline=False).decode()}"'
 
 
 def push(
@@ -163,7 +194,7 @@ def _template(
             gaps=[gaps[piece] for piece in pieces if piece in gaps],
         )
         fillings = {mark: json.dumps(value) for mark, value in _AWKWARD.items()}
-        fillings[BODY] = body_as_json(recipe.body_for(_AWKWARD[TEXT]))
+        fillings[BODY] = Bodies().as_json(recipe, _AWKWARD[TEXT])
         fillings[TAG] = json.dumps(awkward["properties"]["delivery_tag"])
         again = template.fill(fillings)
     except (ValueError, KeyError, TypeError):
