@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from .announcing import Announcing, Unattended
@@ -69,7 +70,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferSettings:
-    """How many envelopes may wait in memory, and what happens to others."""
+    """How many events may wait in memory, and what happens to others."""
 
     size: int = BUFFER_SIZE
     when_full: WhenFull = "direct"
@@ -102,6 +103,18 @@ class Deliveries:
         # Of two threads that are first, both go the way that stays.
         return self._ways.setdefault(name, self._made(name)) if way is None else way
 
+    @cached_property
+    def buffer(self) -> Buffer:
+        """Where events of buffered delivery wait."""
+        settings = self._buffer_settings()
+        return Buffer(
+            self.unattended,
+            direct=self.named("direct"),
+            application=self._sender.application,
+            size=settings.size,
+            when_full=settings.when_full,
+        )
+
     @property
     def unattended(self) -> Publisher:
         """The direct way, for envelopes whose ``send()`` is over."""
@@ -131,7 +144,7 @@ class Deliveries:
             "request": self._gathering,
             "commit": self._after_commit,
             "outbox": self._in_outbox,
-            "buffered": self._buffered,
+            "buffered": lambda: self.buffer,
         }
         return makers[name]()
 
@@ -170,16 +183,6 @@ class Deliveries:
             lambda: self._sender.database,
             rows=lambda: self._store.outbox,
             application=self._sender.application,
-        )
-
-    def _buffered(self) -> Publisher:
-        settings = self._buffer_settings()
-        return Buffer(
-            self.unattended,
-            direct=self.named("direct"),
-            application=self._sender.application,
-            size=settings.size,
-            when_full=settings.when_full,
         )
 
     @property

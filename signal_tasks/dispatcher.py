@@ -10,9 +10,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
+from decimal import Decimal
+from secrets import token_hex
+from uuid import UUID
 
-from .announcing import log_failure
+from .announcing import log_failure, tell_failure
 from .codec import Codec
 from .contexts import Contexts
 from .envelope import Envelope
@@ -25,7 +27,7 @@ from .exceptions import (
     SignalTasksError,
 )
 from .host import Host
-from .references import MissingPolicy, sending
+from .references import FAIL, MissingPolicy, sending
 from .registry import Receiver
 from .signals import (
     DispatchFailed,
@@ -105,6 +107,11 @@ class _Plan:
     choosy: Sequence[Receiver]
     """Those that have to be asked about each event."""
 
+    deliveries: frozenset[Delivery | None]
+
+    is_simple: bool
+    """Whether nothing but sender and arguments travels, and to all of them."""
+
 
 def _plan_for(receivers: tuple[Receiver, ...]) -> _Plan:
     alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
@@ -114,7 +121,20 @@ def _plan_for(receivers: tuple[Receiver, ...]) -> _Plan:
             alike.setdefault(_needs(receiver), []).append(receiver)
         else:
             choosy.append(receiver)
-    return _Plan(receivers=receivers, alike=alike, choosy=choosy)
+    return _Plan(
+        receivers=receivers,
+        alike=alike,
+        choosy=choosy,
+        deliveries=frozenset(receiver.delivery for receiver in receivers),
+        is_simple=not choosy and list(alike) == [((), FAIL)],
+    )
+
+
+_BUFFERED: frozenset[Delivery | None] = frozenset(("buffered",))
+_DEFAULT_BUFFERED: frozenset[Delivery | None] = frozenset(("buffered", None))
+
+# What nobody can change while it waits, and the codec never refuses.
+_FROZEN = frozenset((type(None), bool, int, float, str, bytes, Decimal, UUID))
 
 
 class _Departure:
@@ -127,7 +147,7 @@ class _Departure:
         self._contexts = contexts
         self._host = host
         self._sending = sending
-        self.id = uuid4().hex
+        self.id = token_hex(16)
         self._sent_at = datetime.now(UTC)
         self._trail = current_trail()
         self.failures: list[DispatchFailed] = []
@@ -136,12 +156,39 @@ class _Departure:
         """Seal and publish an envelope for each receiver that wants the event."""
         try:
             self._check_hops()
-            default = self._host.default_delivery
+            default = (
+                self._host.default_delivery if None in plan.deliveries else "direct"
+            )
+            if plan.is_simple and self._can_wait(plan, default):
+                self._host.buffer.put(lambda: self._envelopes_later(plan))
+                return
             envelopes = self.envelopes_for(plan, default)
             for delivery, group in _by_delivery(plan, envelopes, default).items():
                 self._publish(delivery, group)
         except Exception as error:  # noqa: BLE001  # a host may raise anything
             self._note_failure(_names(plan.receivers), _ours(error, "sending it"))
+
+    def _can_wait(self, plan: _Plan, default: Delivery) -> bool:
+        """Tell whether another thread may do the rest, with the same outcome."""
+        ways = _DEFAULT_BUFFERED if default == "buffered" else _BUFFERED
+        sending = self._sending
+        return (
+            plan.deliveries <= ways
+            and sending.adapt is None
+            and not self._trail
+            and (
+                sending.sender is self._host.application
+                or type(sending.sender) in _FROZEN
+            )
+            and _FROZEN.issuperset(map(type, sending.kwargs.values()))
+        )
+
+    def _envelopes_later(self, plan: _Plan) -> list[Envelope]:
+        """Seal the envelopes in another thread, where there is nobody to raise to."""
+        envelopes = self.envelopes_for(plan)
+        for failure in self.failures:
+            tell_failure(self._host.application, failure)
+        return envelopes
 
     def settle(self) -> None:
         """Report what failed, and raise or log it, as the host wants it."""

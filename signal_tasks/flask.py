@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -20,9 +21,9 @@ from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
-from .host import Publisher
+from .host import EventBuffer, Publisher
 from .publisher import CeleryPublisher
-from .receiver_task import BaseTask
+from .receiver_task import BaseTask, ReceiverTask
 from .references import Database, SessionSource, check_session, closing_session
 from .registry import Registry, module_name
 from .relay import BATCH_SIZE
@@ -246,6 +247,11 @@ class FlaskHost:
         """The delivery of receivers that name none, as configured."""
         return self._settings.delivery
 
+    @property
+    def buffer(self) -> EventBuffer:
+        """Where events of buffered delivery wait."""
+        return self._deliveries.buffer
+
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
         return self._deliveries.named(name)
@@ -292,7 +298,7 @@ class FlaskHost:
     @contextmanager
     def context(self) -> Generator[None]:
         """Enter a new context of the app, and close the handler's session in the end."""
-        with self._app.app_context(), self._session_context(), _hinting():
+        with self._app.app_context(), self._session_context(), _Hinting():
             yield
 
     def _session_context(self) -> AbstractContextManager[object]:
@@ -344,6 +350,9 @@ def create_celery_app(app: Flask) -> Celery:
 
     class FlaskTask(BaseTask):
         def __call__(self, *args: object, **kwargs: object) -> object:
+            # A handler gets a context of its own, when its envelope has been opened.
+            if isinstance(self, ReceiverTask):
+                return self.run(*args, **kwargs)
             with app.app_context():
                 return self.run(*args, **kwargs)
 
@@ -359,18 +368,23 @@ def create_celery_app(app: Flask) -> Celery:
     return celery_app
 
 
-@contextmanager
-def _hinting() -> Generator[None]:
-    """Tell whoever reads a traceback what a handler that misses its request can do."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "outside of request context" in str(error):
-            error.add_note(
+class _Hinting:
+    """Tells whoever reads a traceback what a handler that misses its request can do."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, RuntimeError) and "outside of request context" in str(exc):
+            exc.add_note(
                 "The handler runs in a worker, after the request. To read from it, ask "
                 "for a copy: async_receiver(..., context=('request', 'session'))."
             )
-        raise
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:

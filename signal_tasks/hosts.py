@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import ref
 
 from celery import Celery
 
 from .deliveries import Deliveries, settling
 from .envelope import Seal
 from .exceptions import ConfigurationError
-from .host import Publisher
+from .host import EventBuffer, Publisher
 from .publisher import CeleryPublisher
 from .receiver_task import CeleryHost
 from .references import Database, SessionSource, closing_session
@@ -37,12 +37,14 @@ class Hosts:
     """The hosts of one bridge, which it does not keep alive."""
 
     def __init__(self) -> None:
-        self._hosts: WeakSet[CeleryHost] = WeakSet()
+        # To go through a WeakSet would cost each send more than all else in here.
+        self._hosts: tuple[ref[CeleryHost], ...] = ()
         self._has_told_of_strangers = False
 
     def add(self, host: CeleryHost) -> None:
         """Serve *host* too."""
-        self._hosts.add(host)
+        others = tuple(one for one in self._hosts if one() not in {None, host})
+        self._hosts = (*others, ref(host))
 
     def of(self, sender: object) -> CeleryHost | None:
         """Return the host that an event of *sender* belongs to.
@@ -55,17 +57,21 @@ class Hosts:
             ConfigurationError: There is no host at all, or one of several wants to hear
                 that it is not clear which.
         """
-        hosts = tuple(self._hosts)
         unsure: list[CeleryHost] = []
-        for host in hosts:
+        is_any = False
+        for reference in self._hosts:
+            host = reference()
+            if host is None:
+                continue
             claim = host.claims(sender)
             if claim:
                 return host
+            is_any = True
             if claim is None:
                 unsure.append(host)
         if len(unsure) == 1:
             return unsure[0]
-        if not hosts:
+        if not is_any:
             raise ConfigurationError(
                 "a signal with async receivers was sent, and no app is there to run "
                 "them: call SignalTasks(app) or init_app(app), or without Flask use "
@@ -143,6 +149,11 @@ class PlainHost:
     def settling(self, settlement: Settlement) -> AbstractContextManager[object]:
         """Let *settlement* into what the handler's session commits."""
         return settling(self.database, settlement)
+
+    @property
+    def buffer(self) -> EventBuffer:
+        """Where events of buffered delivery wait."""
+        return self._deliveries.buffer
 
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""

@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def buffer(self) -> BufferSettings:
-        """How many envelopes may wait in memory, and what happens to others."""
+        """How many events may wait in memory, and what happens to others."""
         when_full: WhenFull | None = self._choice(
             "SIGNAL_TASKS_BUFFER_FULL", get_args(WhenFull), "for 'direct'"
         )

@@ -29,32 +29,30 @@ class Signatures:
             key_derivation="hmac",
             digest_method=hashlib.sha256,
         )
-        self._keys = [signer.derive_key(key) for key in signer.secret_keys]
-        # HMAC by its definition (RFC 2104), for Python's own is slow to copy. A derived
-        # key is as long as a digest, and so shorter than a block.
-        key = self._keys[-1].ljust(hashlib.sha256().block_size, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        # To copy one costs half of what making one does.
+        self._blank = [
+            hmac.new(signer.derive_key(key), digestmod=hashlib.sha256)
+            for key in signer.secret_keys
+        ]
 
     def begin(self, start: str) -> Callable[[str], str]:
         """Return a function of a text's rest that signs *start* and rest together."""
-        begun = self._inner.copy()
+        begun = self._blank[-1].copy()
         begun.update(start.encode())
 
         def sign(rest: str) -> str:
-            inner, outer = begun.copy(), self._outer.copy()
-            inner.update(rest.encode())
-            outer.update(inner.digest())
-            return base64_encode(outer.digest()).decode()
+            whole = begun.copy()
+            whole.update(rest.encode())
+            return base64_encode(whole.digest()).decode()
 
         return sign
 
     def verifies(self, text: bytes, signature: str) -> bool:
         """Tell whether one of the keys made *signature* of *text*."""
         given = signature.encode()
-        return any(
-            hmac.compare_digest(
-                base64_encode(hmac.digest(key, text, hashlib.sha256)), given
-            )
-            for key in reversed(self._keys)
-        )
+        for blank in reversed(self._blank):
+            whole = blank.copy()
+            whole.update(text)
+            if hmac.compare_digest(base64_encode(whole.digest()), given):
+                return True
+        return False

@@ -357,6 +357,15 @@ def test_spool_is_empty(outbox: Outbox) -> None:
     assert not outbox.has_spooled()
 
 
+def test_outbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    """To look for rows makes no file."""
+    outbox = Store(f"sqlite:///{tmp_path / 'none.sqlite3'}").outbox
+
+    assert not outbox.has_spooled()
+    assert outbox.take_due(1, lease_seconds=1) == []
+    assert not (tmp_path / "none.sqlite3").exists()
+
+
 def test_spooled_rows_are_found_by_an_index(store: Store) -> None:
     """To ask for spooled rows costs nothing where millions are kept."""
     query = (

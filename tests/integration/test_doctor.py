@@ -18,12 +18,14 @@ import redis
 from sqlalchemy import make_url
 
 from signal_tasks.dev.broker import Broker, running_broker
+from signal_tasks.store import Store
+from signal_tasks.store.condition import condition_of
 from tests.integration import servers
 from tests.integration.clinic import BILL, TREAT, make_app
 from tests.integration.proxy import proxy_to
 from tests.integration.servers import EmbeddedBroker, UnreachableError, missing
 from tests.integration.stack import as_environment, close_connections
-from tests.integration.workers import Worker, Workers, await_answer
+from tests.integration.workers import Worker, Workers, await_answer, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -130,13 +132,23 @@ def server(patient: Broker) -> Iterator[redis.Redis]:
 
 
 def test_healthy_stack_is_well(clinic: Clinic) -> None:
-    """A worker of our defaults needs nothing; a broker without a file is a warning."""
+    """A worker of our defaults needs nothing, and is the relay of the outbox, too.
+
+    A broker without a file and an outbox without a session are warnings.
+    """
+    clinic.config["SIGNAL_TASKS_DELIVERY"] = "outbox"
     worker = clinic.start_worker("healthy")
     clinic.await_workers(worker)
+    store = Store(clinic.config["SIGNAL_TASKS_STORE_URL"])
+    wait_for(lambda: condition_of(store).last_relay, "a relay")
 
     found = clinic.examine(0, timeout=LONG)
 
-    assert bad(found) == {"broker-append-only": ["warning"]}
+    assert bad(found) == {
+        "broker-append-only": ["warning"],
+        "session-database": ["warning"],
+    }
+    assert found["relay-alive"][0]["status"] == "ok"
     assert found["workers-answer"][0]["about"] == [worker.node]
     assert {"workers-queues", "workers-receivers", "time-limits"} <= found.keys()
 
