@@ -132,15 +132,16 @@ class Lines:
             known, given_back = self._failures, self._given_back
             try:
                 while True:
-                    self._connect_soon()
                     line = self._pop()
                     if line is not None:
                         return line
-                    if self._failures > known and not self._in_use:
+                    is_lost = self._failures > known
+                    if is_lost and not (self._in_use or self._connecting):
                         raise self._failure()
                     seconds = deadline - self._clock()
                     if seconds <= 0:
                         raise _too_late(is_crowded=self._given_back > given_back)
+                    self._connect_soon()
                     # Of those who wait, one looks from time to time whether it is time
                     # for one more line.
                     self._changed.wait(min(seconds, _PACE_SECONDS * self._waiting))
@@ -165,9 +166,11 @@ class Lines:
     def _connect(self) -> None:
         """Make a line; and another one, while sends wait and none gives one back."""
         try:
-            while celery_app := self._celery_app():
+            while True:
                 before = self._given_back
-                line = Line(celery_app, self._timeout_seconds, self._clock)
+                line = self._new_line()
+                if line is None:
+                    break
                 is_enough = self._given_back > before
                 self.give_back(line)
                 with self._changed:
@@ -179,6 +182,12 @@ class Lines:
         finally:
             self._connecting -= 1
             self._tell_all()
+
+    def _new_line(self) -> Line | None:
+        celery_app = self._celery_app()
+        if celery_app is None:
+            return None
+        return Line(celery_app, self._timeout_seconds, self._clock)
 
     def _failure(self) -> Exception:
         """Return what kept the last line from being made, for one of many to raise."""
