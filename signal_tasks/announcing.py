@@ -25,6 +25,9 @@ from .signals import (
 
 _logger = logging.getLogger(__name__)
 
+# A publisher has a time for all that it is given at once.
+_BATCH = 100
+
 
 class Announcing:
     """Reports the events whose envelopes a publisher has taken.
@@ -65,14 +68,16 @@ class Unattended:
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Pass *envelopes* on; log and report those that do not leave."""
-        try:
-            self._publisher.publish(envelopes)
-        except SignalTasksError as error:
-            self._tell(envelopes, error)
-        except Exception as error:  # noqa: BLE001  # there is nobody to raise it to
-            failure = DispatchError(f"publishing raised {type(error).__name__}.")
-            failure.__cause__ = error
-            self._tell(envelopes, failure)
+        for start in range(0, len(envelopes), _BATCH):
+            batch = envelopes[start : start + _BATCH]
+            try:
+                self._publisher.publish(batch)
+            except SignalTasksError as error:
+                self._tell(batch, error)
+            except Exception as error:  # noqa: BLE001  # there is nobody to raise it to
+                failure = DispatchError(f"publishing raised {type(error).__name__}.")
+                failure.__cause__ = error
+                self._tell(batch, failure)
 
     def _tell(self, envelopes: Sequence[Envelope], error: SignalTasksError) -> None:
         names = error.receivers if isinstance(error, PublishError) else None
@@ -119,7 +124,18 @@ def tell_spooled(
         error: Why the broker did not take them; None where they only queue up behind
             others that it did not take.
     """
-    for event in events_of(envelopes):
+    events = events_of(envelopes)
+    _logger.log(
+        logging.DEBUG if error is None else logging.WARNING,
+        "%d events kept until the broker is back: %s",
+        len(events),
+        error or "they queue up behind others",
+        extra={
+            "signal_tasks.event_ids": [event[0].id for event in events],
+            "signal_tasks.receivers": names_in(envelopes),
+        },
+    )
+    for event in events:
         details = EventSpooled(
             event_id=event[0].id,
             signal=event[0].signal,
@@ -127,12 +143,6 @@ def tell_spooled(
             error=error,
         )
         report(event_spooled, application, details)
-        _logger.log(
-            logging.DEBUG if error is None else logging.WARNING,
-            "event kept until the broker is back: %s",
-            error or "it queues up behind others",
-            extra=_facts(details),
-        )
 
 
 def tell_withdrawn(application: object, envelopes: Sequence[Envelope]) -> None:
@@ -159,7 +169,7 @@ def names_in(envelopes: Iterable[Envelope]) -> tuple[str, ...]:
 
 
 def _facts(
-    details: DispatchFailed | EventSpooled | EventWithdrawn,
+    details: DispatchFailed | EventWithdrawn,
 ) -> dict[str, object]:
     return {
         "signal_tasks.event_id": details.event_id,

@@ -1,7 +1,8 @@
 """The delivery ``buffered``: a thread of the process publishes, some events at a time.
 
-In: envelopes, which wait in memory. Out: the same, in order, to a publisher. What waits
-when the process is killed is lost; at an orderly end it is published.
+In: events, which wait in memory: envelopes, or what makes them. Out: their envelopes, in
+order, to a publisher. What waits when the process is killed is lost; at an orderly end
+it is published.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from .announcing import events_of, failure_of, tell_failure
@@ -25,17 +26,17 @@ WhenFull = Literal["direct", "drop"]
 # How long the thread lets events come together: they cost less the more leave at once,
 # and a thread that wakes for each takes the interpreter from the requests.
 _LINGER_SECONDS = 0.01
-_BATCH = 500
+_BATCH = 100
 
 
 class Buffer:
-    """Keeps envelopes in memory for a thread to publish.
+    """Keeps events in memory for a thread to publish.
 
     Args:
-        publisher: Gets them, in the thread; it raises nothing.
+        publisher: Gets their envelopes, in the thread; it raises nothing.
         direct: Gets those that find the buffer full, where *when_full* is ``direct``.
         application: Whose events they are.
-        size: How many envelopes may wait.
+        size: How many events may wait.
         when_full: What happens to others: published at once, or dropped and reported.
     """
 
@@ -60,7 +61,7 @@ class Buffer:
     def _start_over(self) -> None:
         """Begin with nothing: what a forked child inherits, its parent publishes."""
         self._pid = os.getpid()
-        self._waiting: deque[Envelope] = deque()
+        self._waiting: deque[Callable[[], Sequence[Envelope]]] = deque()
         self._wake = threading.Event()
         self._publishing = threading.Lock()
         self._starting = threading.Lock()
@@ -72,12 +73,23 @@ class Buffer:
         Raises:
             SignalTasksError: The buffer is full, and publishing them at once failed.
         """
+        self.put(lambda: envelopes)
+
+    def put(self, make: Callable[[], Sequence[Envelope]]) -> None:
+        """Let an event wait for the thread, in which *make* makes its envelopes.
+
+        Args:
+            make: Raises nothing.
+
+        Raises:
+            SignalTasksError: The buffer is full, and publishing it at once failed.
+        """
         if self._pid != os.getpid():
             self._start_over()
-        if len(self._waiting) + len(envelopes) > self._size:
-            self._overflow(envelopes)
+        if len(self._waiting) >= self._size:
+            self._overflow(make())
             return
-        self._waiting.extend(envelopes)
+        self._waiting.append(make)
         if not self._wake.is_set():
             self._wake.set()
         if self._thread is None:
@@ -106,8 +118,10 @@ class Buffer:
                 self._thread.start()
 
     def _take(self) -> list[Envelope]:
-        count = min(len(self._waiting), _BATCH)
-        return [self._waiting.popleft() for _ in range(count)]
+        batch: list[Envelope] = []
+        while self._waiting and len(batch) < _BATCH:
+            batch += self._waiting.popleft()()
+        return batch
 
 
 def _work(reference: weakref.ref[Buffer], wake: threading.Event) -> None:

@@ -10,6 +10,7 @@ from flask.cli import AppGroup, ScriptInfo, pass_script_info
 
 from .cli_doctor import doctor
 from .cli_inspection import explain, list_signals
+from .cli_relay import relay
 from .cli_store import dead, store
 from .dev.console import Console, wants_colour
 from .dev.stack import StackSettings
@@ -24,6 +25,7 @@ group.add_command(explain)
 group.add_command(doctor)
 group.add_command(store)
 group.add_command(dead)
+group.add_command(relay)
 
 _EMBEDDED = "embedded"
 _FOLDER = click.Path(file_okay=False, path_type=Path)

@@ -83,18 +83,25 @@ def _lines(finding: Finding) -> Iterator[str]:
     indent = " " * (2 + _MARK_WIDTH)
     first, *others = _wrapped(finding.found)
     yield mark + first
-    for line in (*others, *_wrapped(finding.mend)):
+    for line in others:
         yield indent + line
+    if finding.mend:
+        for line in _wrapped(f"-> {finding.mend}", hanging="   "):
+            yield indent + line
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, *, hanging: str = "") -> list[str]:
     """Break *text* to fit the terminal; a program that reads it gets one line."""
     text = printable(text)
     if not sys.stdout.isatty():
-        return [text] if text else []
+        return [text]
     width = min(shutil.get_terminal_size().columns, _TEXT_WIDTH) - 2 - _MARK_WIDTH
     return textwrap.wrap(
-        text, max(width, 20), break_long_words=False, break_on_hyphens=False
+        text,
+        max(width, 20),
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import ScriptInfo, pass_script_info
 
 from .cli_inspection import looking_at
-from .dead_letters import DeadLetter, DeadLetterFilter
-from .envelope import Envelope
+from .dead_letters import DeadLetterFilter
 from .exceptions import (
     ConfigurationError,
     PublishError,
     StoreError,
-    UnknownReceiverError,
 )
 from .flask import FlaskHost
 from .terminal import printable
@@ -43,13 +42,13 @@ _all = click.option("--all", "is_all", is_flag=True, help="All there are.")
 @pass_script_info
 def create(info: ScriptInfo) -> None:
     """Make the store's tables, where they are not there yet."""
-    with _keeping(info) as host:
+    with keeping(info) as host:
         host.store.create()
         click.echo(f"The tables are in {host.store.address}.")
 
 
 @contextmanager
-def _keeping(info: ScriptInfo) -> Generator[FlaskHost]:
+def keeping(info: ScriptInfo) -> Generator[FlaskHost]:
     """Enter the app's context; what is wrong with its store is said in one line."""
     with looking_at(info) as host:
         try:
@@ -79,7 +78,7 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
             **{name: options.pop(name) for name in names}, died_before=_before(older)
         )
         info = click.get_current_context().ensure_object(ScriptInfo)
-        with _keeping(info) as host:
+        with keeping(info) as host:
             command(host, wanted, **options)
 
     return run
@@ -106,7 +105,7 @@ def list_letters(host: FlaskHost, wanted: DeadLetterFilter, *, as_json: bool) ->
 @pass_script_info
 def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
     """Show one dead letter whole, with what was sent."""
-    with _keeping(info) as host:
+    with keeping(info) as host:
         letters = host.dead_letters.find(DeadLetterFilter(ids=[number]))
     if not letters:
         raise click.ClickException(f"there is no dead letter {number}.")
@@ -123,39 +122,88 @@ def show_letter(info: ScriptInfo, number: int, *, as_json: bool) -> None:
 @dead.command("replay")
 @_filtered
 @_all
-def replay(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
-    """Publish dead letters again; those that have left are forgotten.
+@_as_json
+def replay(
+    host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool, as_json: bool
+) -> None:
+    """Publish dead letters again, by way of the outbox.
 
     Letters for receivers that this app does not have stay where they are.
     """
     _check_is_meant(wanted, is_all=is_all)
-    count = 0
-    unknown: list[str] = []
-    for number in host.dead_letters.numbers(wanted):
-        try:
-            count += host.dead_letters.replay(number, partial(_publish, host))
-        except UnknownReceiverError as error:
-            unknown.append(printable(str(error.receiver)))
-        except PublishError as error:
-            raise click.ClickException(
-                f"{count} published again, the others stay: {error}"
-            ) from error
-    click.echo(f"{count} published again.")
-    if unknown:
+    outcome = _replayed(host, wanted)
+    if as_json:
+        click.echo(json.dumps(outcome.facts(), indent=2))
+        if outcome.unknown or outcome.error:
+            raise click.exceptions.Exit(1)
+        return
+    if outcome.error:
         raise click.ClickException(
-            f"{len(unknown)} stay, for this app has no receiver "
-            f"{', '.join(sorted(set(unknown)))}. Replay them with the code that declares "
-            "it, or purge them."
+            f"{len(outcome.replayed)} are in the outbox now, and not all have left: "
+            f"{outcome.error} They leave later, by a relay or when you repeat this "
+            "command."
         )
+    click.echo(f"{len(outcome.replayed)} published again.")
+    if outcome.unknown:
+        names = ", ".join(sorted(set(map(printable, outcome.unknown.values()))))
+        raise click.ClickException(
+            f"{len(outcome.unknown)} stay, for this app has no receiver {names}. Replay "
+            "them with the code that declares it, or purge them."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replay:
+    """What became of letters that were to be replayed."""
+
+    replayed: list[int]
+    unknown: dict[int, str]
+    """The receiver of each that stays, for this app does not have it."""
+    error: str | None
+    """Why not all have left the outbox."""
+
+    def facts(self) -> dict[str, object]:
+        """Return it for programs."""
+        unknown = [
+            {"id": number, "receiver": name} for number, name in self.unknown.items()
+        ]
+        return {"replayed": self.replayed, "unknown": unknown, "error": self.error}
+
+
+def _replayed(host: FlaskHost, wanted: DeadLetterFilter) -> _Replay:
+    known = {receiver.name for receiver in host.registry}
+    replayed: list[int] = []
+    unknown: dict[int, str] = {}
+    for number in host.dead_letters.numbers(wanted):
+        for stored in host.dead_letters.find(DeadLetterFilter(ids=[number])):
+            if stored.letter.receiver not in known:
+                unknown[number] = stored.letter.receiver
+            elif host.dead_letters.replay(number):
+                replayed.append(number)
+    failure: PublishError | None = None
+    try:
+        # Also what another replay has moved and not published, for it was killed.
+        host.relaying().run_once(Event())
+    except PublishError as error:
+        failure = error
+    return _Replay(
+        replayed=replayed,
+        unknown=unknown,
+        error=None if failure is None else str(failure),
+    )
 
 
 @dead.command("purge")
 @_filtered
 @_all
-def purge(host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool) -> None:
+@_as_json
+def purge(
+    host: FlaskHost, wanted: DeadLetterFilter, *, is_all: bool, as_json: bool
+) -> None:
     """Forget dead letters, for good."""
     _check_is_meant(wanted, is_all=is_all)
-    click.echo(f"{host.dead_letters.purge(wanted)} forgotten.")
+    count = host.dead_letters.purge(wanted)
+    click.echo(json.dumps({"purged": count}) if as_json else f"{count} forgotten.")
 
 
 def _before(hours: float | None) -> datetime | None:
@@ -170,19 +218,6 @@ def _before(hours: float | None) -> datetime | None:
 def _check_is_meant(wanted: DeadLetterFilter, *, is_all: bool) -> None:
     if wanted == DeadLetterFilter() and not is_all:
         raise click.UsageError("say which, by number or option, or --all.")
-
-
-def _publish(host: FlaskHost, letter: DeadLetter) -> None:
-    """Publish the text as it came: this version may be unable to read it."""
-    envelope = Envelope(
-        id=letter.event_id or "unknown",
-        signal=letter.signal or "unknown",
-        receiver=letter.receiver,
-        sent_at=letter.died_at,
-        payload={},
-        text=letter.text,
-    )
-    host.publisher.publish([envelope])
 
 
 def _facts(stored: StoredLetter) -> dict[str, object]:

@@ -42,6 +42,9 @@ _NATIVE_TYPES: frozenset[type[object]] = frozenset(
 )
 _NATIVE_LABELS = frozenset(("~dict", *_GROUPS))
 
+# What JSON has that holds nothing: most of what there is, and it is itself already.
+_PLAIN: frozenset[type[object]] = frozenset((str, int, float, bool, type(None)))
+
 _LABEL = re.compile(r"~[\w.<>-]{1,200}")
 
 _TOO_DEEP = (
@@ -357,7 +360,8 @@ class Codec:
         decoded: list[object] = []
         try:
             for item in items:
-                decoded.append(self._decode(item, depth))  # noqa: PERF401 - as above
+                is_plain = type(item) in _PLAIN
+                decoded.append(item if is_plain else self._decode(item, depth))
         except FormError as error:
             error.at(items, f"[{len(decoded)}]")
             raise
@@ -375,7 +379,8 @@ class Codec:
         key = ""
         try:
             for key, item in entries.items():
-                decoded[key] = self._decode(item, depth)
+                is_plain = type(item) in _PLAIN
+                decoded[key] = item if is_plain else self._decode(item, depth)
         except FormError as error:
             error.at(entries, step(key, len(decoded)))
             raise

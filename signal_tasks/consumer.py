@@ -10,10 +10,11 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 from .claiming import claim
@@ -41,7 +42,7 @@ from .signals import (
     handler_finished,
     report,
 )
-from .typing import named_items
+from .typing import Handler, named_items
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Consumer:
         self._registry = registry
         self._codec = codec
         self._contexts = contexts
+        self._signatures: dict[Receiver, inspect.Signature | None] = {}
 
     def consume(
         self,
@@ -88,7 +90,7 @@ class Consumer:
         """
         # The handler runs inside this too, but under `handling`, which lifts it.
         with quiet():
-            with _refusing(host, receiver):
+            with _Refusing(host, receiver):
                 envelope = host.seal.open(text)
                 known = self._named(envelope, receiver)
             event = _event(envelope, attempt, headers)
@@ -114,20 +116,29 @@ class Consumer:
         *,
         settling: Callable[[], AbstractContextManager[object]],
     ) -> object:
-        with ExitStack() as surroundings:
-            with _refusing(host, receiver.name):
-                surroundings.enter_context(host.context())
-                lookup = surroundings.enter_context(
-                    looking_up(receiver.missing, host.database)
-                )
-                surroundings.enter_context(self._contexts.restored(envelope.context))
+        with (
+            host.context(),
+            looking_up(receiver.missing, host.database) as lookup,
+            self._restored(host, receiver, envelope),
+        ):
+            with _Refusing(host, receiver.name):
                 arguments = self._arguments(host, receiver, envelope, lookup)
             if arguments is None:
                 return None
             sender, kwargs = arguments
-            with settling(), handling(event), _reporting(host, event):
+            with settling(), handling(event), _Reporting(host, event):
                 result = receiver.handler(sender, **kwargs)
                 return _awaited(result) if inspect.isawaitable(result) else result
+
+    def _restored(
+        self, host: Host, receiver: Receiver, envelope: Envelope
+    ) -> AbstractContextManager[object]:
+        """Restore what the receiver asked for, if it did."""
+        if not envelope.context:
+            return nullcontext()
+        with _Refusing(host, receiver.name), ExitStack() as stack:
+            stack.enter_context(self._contexts.restored(envelope.context))
+            return stack.pop_all()
 
     def _named(self, envelope: Envelope, receiver: str) -> Receiver:
         if envelope.receiver != receiver:
@@ -148,8 +159,31 @@ class Consumer:
         if lookup.misses:
             _miss(host, envelope, lookup)
             return None
-        _check_fit(receiver, sender, kwargs)
+        self._check_fit(receiver, sender, kwargs)
         return sender, kwargs
+
+    def _check_fit(
+        self, receiver: Receiver, sender: object, kwargs: Mapping[str, object]
+    ) -> None:
+        """Refuse arguments that the handler does not take, before it has begun.
+
+        A TypeError out of the call itself could as well come from inside the handler.
+        """
+        # Kept, for to find it out takes as long as all the rest of a run.
+        if receiver not in self._signatures:
+            self._signatures[receiver] = _signature_of(receiver.handler)
+        signature = self._signatures[receiver]
+        if signature is None:
+            return
+        try:
+            signature.bind(sender, **kwargs)
+        except TypeError as error:
+            raise ArgumentsError(
+                f"handler {receiver.name} at {receiver.place} does not take what its "
+                f"event carries: {error}. Change its parameters (end them with "
+                "**extra), or what the signal is sent with.",
+                receiver=receiver.name,
+            ) from error
 
     def _decoded(self, envelope: Envelope) -> tuple[object, dict[str, object]]:
         try:
@@ -192,31 +226,54 @@ def refuse(application: object, receiver: str, error: RefusedError) -> None:
     )
 
 
-@contextmanager
-def _refusing(host: Host, receiver: str) -> Generator[None]:
-    """Make what is raised inside the verdict on an envelope, before its handler begins."""
-    try:
-        yield
-    except RefusedError as error:
-        refuse(host.application, receiver, error)
-        raise
+class _Refusing:
+    """Makes what is raised inside the verdict on an envelope, before its handler begins.
+
+    Like the other one below no generator, for both are entered for each event.
+    """
+
+    __slots__ = ("_host", "_receiver")
+
+    def __init__(self, host: Host, receiver: str) -> None:
+        self._host = host
+        self._receiver = receiver
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, RefusedError):
+            refuse(self._host.application, self._receiver, exc)
 
 
-@contextmanager
-def _reporting(host: Host, event: Event) -> Generator[None]:
-    """Report how the handler that runs inside ended."""
-    started = perf_counter()
-    raised: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        raised = error
-        raise
-    finally:
-        details = HandlerFinished(
-            event=event, seconds=perf_counter() - started, error=raised
-        )
-        report(handler_finished, host.application, details)
+class _Reporting:
+    """Reports how the handler that runs inside ended."""
+
+    __slots__ = ("_event", "_host", "_started")
+
+    def __init__(self, host: Host, event: Event) -> None:
+        self._host = host
+        self._event = event
+
+    def __enter__(self) -> None:
+        """Begin to take the time."""
+        self._started = perf_counter()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if handler_finished.receivers:
+            seconds = perf_counter() - self._started
+            details = HandlerFinished(event=self._event, seconds=seconds, error=exc)
+            report(handler_finished, self._host.application, details)
 
 
 def _miss(host: Host, envelope: Envelope, lookup: Lookup) -> None:
@@ -249,24 +306,12 @@ def _discard(application: object, envelope: Envelope, error: RefusedError) -> No
     )
 
 
-def _check_fit(
-    receiver: Receiver, sender: object, kwargs: Mapping[str, object]
-) -> None:
-    """Refuse arguments that the handler does not take, before it has begun.
-
-    A TypeError out of the call itself could as well come from inside the handler.
-    """
+def _signature_of(handler: Handler) -> inspect.Signature | None:
+    """Return what *handler* takes; some callables, written in C, do not tell."""
     try:
-        inspect.signature(receiver.handler).bind(sender, **kwargs)
+        return inspect.signature(handler)
     except ValueError:
-        return  # Some callables, written in C, do not tell what they take.
-    except TypeError as error:
-        raise ArgumentsError(
-            f"handler {receiver.name} at {receiver.place} does not take what its event "
-            f"carries: {error}. Change its parameters (end them with **extra), or what "
-            "the signal is sent with.",
-            receiver=receiver.name,
-        ) from error
+        return None
 
 
 def _awaited(result: Awaitable[Any]) -> object:

@@ -8,7 +8,7 @@ registered, whatever the order in which a receiver asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,13 +95,18 @@ class Contexts:
                 complete.setdefault(needed, None)
         return {name: self._captured(name, keys) for name, keys in complete.items()}
 
-    @contextmanager
-    def restored(self, encoded: Mapping[str, JSONValue]) -> Generator[None]:
+    def restored(
+        self, encoded: Mapping[str, JSONValue]
+    ) -> AbstractContextManager[None]:
         """Enter the contexts in *encoded* while the block runs.
 
         Raises:
             DecodeError: One is unknown here, or cannot be decoded.
         """
+        return self._entered(encoded) if encoded else nullcontext()
+
+    @contextmanager
+    def _entered(self, encoded: Mapping[str, JSONValue]) -> Generator[None]:
         for name in encoded:
             if name not in self._contexts:
                 raise DecodeError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from .announcing import Announcing, Unattended
@@ -17,7 +18,9 @@ from .exceptions import ConfigurationError
 from .gathering import Gathering
 from .host import Publisher
 from .references import Database
+from .registry import Registry
 from .relay import drain
+from .relaying import Relaying, RelaySettings
 from .settlement import Settlement
 from .spool import Spool
 from .typing import Delivery
@@ -59,10 +62,15 @@ class Sender(Protocol):
         """Where an outbox is; None where there is no store."""
         ...
 
+    @property
+    def registry(self) -> Registry:
+        """Its receivers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferSettings:
-    """How many envelopes may wait in memory, and what happens to others."""
+    """How many events may wait in memory, and what happens to others."""
 
     size: int = BUFFER_SIZE
     when_full: WhenFull = "direct"
@@ -95,10 +103,40 @@ class Deliveries:
         # Of two threads that are first, both go the way that stays.
         return self._ways.setdefault(name, self._made(name)) if way is None else way
 
+    @cached_property
+    def buffer(self) -> Buffer:
+        """Where events of buffered delivery wait."""
+        settings = self._buffer_settings()
+        return Buffer(
+            self.unattended,
+            direct=self.named("direct"),
+            application=self._sender.application,
+            size=settings.size,
+            when_full=settings.when_full,
+        )
+
     @property
     def unattended(self) -> Publisher:
         """The direct way, for envelopes whose ``send()`` is over."""
         return Unattended(self.named("direct"), self._sender.application)
+
+    @property
+    def plain(self) -> Publisher:
+        """The way that keeps nothing, and raises what the broker did not take."""
+        return Announcing(_Current(self._sender), self._sender.application)
+
+    def relaying(self, settings: RelaySettings) -> Relaying:
+        """Return what publishes the rows of the application's outbox.
+
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        return Relaying(
+            self._store, self.plain, receivers=self._receivers, settings=settings
+        )
+
+    def _receivers(self) -> list[str]:
+        return [receiver.name for receiver in self._sender.registry]
 
     def _made(self, name: Delivery) -> Publisher:
         makers: dict[Delivery, Callable[[], Publisher]] = {
@@ -106,16 +144,18 @@ class Deliveries:
             "request": self._gathering,
             "commit": self._after_commit,
             "outbox": self._in_outbox,
-            "buffered": self._buffered,
+            "buffered": lambda: self.buffer,
         }
         return makers[name]()
 
     def _direct(self) -> Publisher:
-        publisher = Announcing(_Current(self._sender), self._sender.application)
+        publisher = self.plain
         return Spool(
             publisher,
             rows=lambda: self._store.spool,
-            drain=lambda: drain(self._store.spool, publisher),
+            drain=lambda: drain(
+                self._store.spool, publisher, receivers=self._receivers
+            ),
             application=self._sender.application,
             is_wanted=self._is_spool_wanted,
         )
@@ -145,16 +185,6 @@ class Deliveries:
             application=self._sender.application,
         )
 
-    def _buffered(self) -> Publisher:
-        settings = self._buffer_settings()
-        return Buffer(
-            self.unattended,
-            direct=self.named("direct"),
-            application=self._sender.application,
-            size=settings.size,
-            when_full=settings.when_full,
-        )
-
     @property
     def _store(self) -> Store:
         store = self._sender.store
@@ -182,9 +212,9 @@ def settling(
     """Let *settlement* into what the handler's session commits, if it has one."""
     if database.session is None:
         return nullcontext()
-    from . import transactions  # noqa: PLC0415  # as above
+    from .transactions import settling_in  # noqa: PLC0415  # as above
 
-    return transactions.settling(database, settlement)
+    return settling_in(database, settlement)
 
 
 def prepare_for(delivery: Delivery | None) -> None:

@@ -6,13 +6,15 @@ that wants it. What fails for one receiver does not keep the event from the othe
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
+from decimal import Decimal
+from secrets import token_hex
+from uuid import UUID
 
-from .announcing import log_failure
+from .announcing import log_failure, tell_failure
 from .codec import Codec
 from .contexts import Contexts
 from .envelope import Envelope
@@ -25,7 +27,7 @@ from .exceptions import (
     SignalTasksError,
 )
 from .host import Host
-from .references import MissingPolicy, sending
+from .references import FAIL, MissingPolicy, sending
 from .registry import Receiver
 from .signals import (
     DispatchFailed,
@@ -60,6 +62,7 @@ class Dispatcher:
     def __init__(self, codec: Codec, contexts: Contexts) -> None:
         self._codec = codec
         self._contexts = contexts
+        self._plan_of = functools.lru_cache(maxsize=256)(_plan_for)
 
     def dispatch(
         self, host: Host, sending: Sending, receivers: Sequence[Receiver]
@@ -79,7 +82,7 @@ class Dispatcher:
                 hear of it here. Otherwise that is logged and reported.
         """
         departure = _Departure(self._codec, self._contexts, host, sending)
-        departure.leave_for(receivers)
+        departure.leave_for(self._plan_of(tuple(receivers)))
         departure.settle()
         return departure.id
 
@@ -88,7 +91,50 @@ class Dispatcher:
     ) -> tuple[list[Envelope], list[DispatchFailed]]:
         """Return what :meth:`dispatch` would publish, and what would fail."""
         departure = _Departure(self._codec, self._contexts, host, sending)
-        return departure.envelopes_for(receivers), departure.failures
+        envelopes = departure.envelopes_for(self._plan_of(tuple(receivers)))
+        return envelopes, departure.failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to do for the receivers of a signal, as far as no event changes it."""
+
+    receivers: tuple[Receiver, ...]
+
+    alike: Mapping[tuple[Wanted, MissingPolicy], Sequence[Receiver]]
+    """Those that take every event whole, by what they need to travel."""
+
+    choosy: Sequence[Receiver]
+    """Those that have to be asked about each event."""
+
+    deliveries: frozenset[Delivery | None]
+
+    is_simple: bool
+    """Whether nothing but sender and arguments travels, and to all of them."""
+
+
+def _plan_for(receivers: tuple[Receiver, ...]) -> _Plan:
+    alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
+    choosy: list[Receiver] = []
+    for receiver in receivers:
+        if receiver.condition is None and receiver.extract is None:
+            alike.setdefault(_needs(receiver), []).append(receiver)
+        else:
+            choosy.append(receiver)
+    return _Plan(
+        receivers=receivers,
+        alike=alike,
+        choosy=choosy,
+        deliveries=frozenset(receiver.delivery for receiver in receivers),
+        is_simple=not choosy and list(alike) == [((), FAIL)],
+    )
+
+
+_BUFFERED: frozenset[Delivery | None] = frozenset(("buffered",))
+_DEFAULT_BUFFERED: frozenset[Delivery | None] = frozenset(("buffered", None))
+
+# What nobody can change while it waits, and the codec never refuses.
+_FROZEN = frozenset((type(None), bool, int, float, str, bytes, Decimal, UUID))
 
 
 class _Departure:
@@ -101,18 +147,48 @@ class _Departure:
         self._contexts = contexts
         self._host = host
         self._sending = sending
-        self.id = uuid4().hex
+        self.id = token_hex(16)
         self._sent_at = datetime.now(UTC)
         self._trail = current_trail()
         self.failures: list[DispatchFailed] = []
 
-    def leave_for(self, receivers: Sequence[Receiver]) -> None:
+    def leave_for(self, plan: _Plan) -> None:
         """Seal and publish an envelope for each receiver that wants the event."""
-        with self._noting_failure(receivers):
+        try:
             self._check_hops()
-            envelopes = self.envelopes_for(receivers)
-            for delivery, group in self._by_delivery(receivers, envelopes).items():
+            default = (
+                self._host.default_delivery if None in plan.deliveries else "direct"
+            )
+            if plan.is_simple and self._can_wait(plan, default):
+                self._host.buffer.put(lambda: self._envelopes_later(plan))
+                return
+            envelopes = self.envelopes_for(plan, default)
+            for delivery, group in _by_delivery(plan, envelopes, default).items():
                 self._publish(delivery, group)
+        except Exception as error:  # noqa: BLE001  # a host may raise anything
+            self._note_failure(_names(plan.receivers), _ours(error, "sending it"))
+
+    def _can_wait(self, plan: _Plan, default: Delivery) -> bool:
+        """Tell whether another thread may do the rest, with the same outcome."""
+        ways = _DEFAULT_BUFFERED if default == "buffered" else _BUFFERED
+        sending = self._sending
+        return (
+            plan.deliveries <= ways
+            and sending.adapt is None
+            and not self._trail
+            and (
+                sending.sender is self._host.application
+                or type(sending.sender) in _FROZEN
+            )
+            and _FROZEN.issuperset(map(type, sending.kwargs.values()))
+        )
+
+    def _envelopes_later(self, plan: _Plan) -> list[Envelope]:
+        """Seal the envelopes in another thread, where there is nobody to raise to."""
+        envelopes = self.envelopes_for(plan)
+        for failure in self.failures:
+            tell_failure(self._host.application, failure)
+        return envelopes
 
     def settle(self) -> None:
         """Report what failed, and raise or log it, as the host wants it."""
@@ -128,67 +204,89 @@ class _Departure:
         for failure in self.failures:
             log_failure(failure)
 
-    def _by_delivery(
-        self, receivers: Sequence[Receiver], envelopes: Sequence[Envelope]
-    ) -> dict[Delivery, list[Envelope]]:
-        """Put together the envelopes that go the same way."""
-        deliveries = {one.name: self._delivery_of(one) for one in receivers}
-        groups: dict[Delivery, list[Envelope]] = {}
-        for envelope in envelopes:
-            groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
-        return groups
-
-    def _delivery_of(self, receiver: Receiver) -> Delivery:
-        return receiver.delivery or self._host.default_delivery
-
     def _check_hops(self) -> None:
-        if len(self._trail) > self._host.max_hops:
+        if self._trail and len(self._trail) > self._host.max_hops:
             raise HopLimitError((*self._trail, self._sending.signal))
 
-    def envelopes_for(self, receivers: Sequence[Receiver]) -> list[Envelope]:
-        """Seal an envelope for each receiver that wants the event."""
-        envelopes: list[Envelope] = []
-        alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
-        for receiver in receivers:
-            with self._noting_failure([receiver]):
-                if not self._is_wanted_by(receiver):
-                    continue
-                if receiver.extract is None:
-                    alike.setdefault(_needs(receiver), []).append(receiver)
-                else:
-                    with _naming_failure("its extract"):
-                        extracted = receiver.extract(
-                            self._sending.sender, **self._sending.kwargs
-                        )
-                    envelopes += self._seal([receiver], _checked(extracted))
+    def envelopes_for(
+        self, plan: _Plan, default: Delivery = "direct"
+    ) -> list[Envelope]:
+        """Seal an envelope for each receiver that wants the event.
+
+        Args:
+            plan: Made for the receivers.
+            default: The delivery of those that name none.
+        """
+        if plan.choosy:
+            envelopes, alike = self._chosen(plan, default)
+        else:
+            envelopes, alike = [], plan.alike
         for group in alike.values():
-            with self._noting_failure(group):
-                envelopes += self._seal(group, self._adapted())
+            envelopes += self._sealed(group, default)
         return envelopes
 
-    def _adapted(self) -> Mapping[str, object]:
-        kwargs, adapt = self._sending.kwargs, self._sending.adapt
-        return kwargs if adapt is None else adapt(kwargs)
+    def _chosen(
+        self, plan: _Plan, default: Delivery
+    ) -> tuple[
+        list[Envelope], Mapping[tuple[Wanted, MissingPolicy], Sequence[Receiver]]
+    ]:
+        """Ask the choosy receivers; seal for those that extract, and group the others."""
+        envelopes: list[Envelope] = []
+        alike = {needs: list(group) for needs, group in plan.alike.items()}
+        for receiver in plan.choosy:
+            if not self._is_wanted_by(receiver):
+                continue
+            if receiver.extract is None:
+                alike.setdefault(_needs(receiver), []).append(receiver)
+            else:
+                envelopes += self._sealed([receiver], default)
+        return envelopes, alike
 
     def _is_wanted_by(self, receiver: Receiver) -> bool:
         if receiver.condition is None:
             return True
-        with _naming_failure("its condition"):
-            return bool(
-                receiver.condition(self._sending.sender, **self._sending.kwargs)
-            )
+        sending = self._sending
+        try:
+            return bool(receiver.condition(sending.sender, **sending.kwargs))
+        except Exception as error:  # noqa: BLE001  # it is the user's
+            self._note_failure((receiver.name,), _ours(error, "its condition"))
+            return False
 
-    def _seal(
-        self, receivers: Sequence[Receiver], kwargs: Mapping[str, object]
+    def _arguments(self, receiver: Receiver) -> Mapping[str, object]:
+        sending = self._sending
+        if receiver.extract is None:
+            adapt = sending.adapt
+            return sending.kwargs if adapt is None else adapt(sending.kwargs)
+        try:
+            return _checked(receiver.extract(sending.sender, **sending.kwargs))
+        except SignalTasksError:
+            raise
+        except Exception as error:
+            raise _ours(error, "its extract") from error
+
+    def _sealed(
+        self, receivers: Sequence[Receiver], default: Delivery
     ) -> list[Envelope]:
         """Seal the event for *receivers*, which all need the same to travel."""
+        try:
+            return self._seal(receivers, self._arguments(receivers[0]), default)
+        except Exception as error:  # noqa: BLE001  # users' types are encoded
+            self._note_failure(_names(receivers), _ours(error, "sending it"))
+            return []
+
+    def _seal(
+        self,
+        receivers: Sequence[Receiver],
+        kwargs: Mapping[str, object],
+        default: Delivery,
+    ) -> list[Envelope]:
         wanted, missing = _needs(receivers[0])
         with sending(missing, self._host.database):
             payload: dict[str, JSONValue] = {
                 "sender": self._encoded_sender(),
                 "kwargs": self._codec.encode(dict(kwargs), path="kwargs"),
             }
-            context = self._contexts.capture(wanted)
+            context = self._contexts.capture(wanted) if wanted else {}
         return self._host.seal.seal(
             id=self.id,
             signal=self._sending.signal,
@@ -196,12 +294,12 @@ class _Departure:
             trail=self._trail,
             payload=payload,
             context=context,
-            receivers=[receiver.name for receiver in receivers],
-            kept=[
+            receivers=_names(receivers),
+            kept={
                 receiver.name
                 for receiver in receivers
-                if self._delivery_of(receiver) == "outbox"
-            ],
+                if (receiver.delivery or default) == "outbox"
+            },
         )
 
     def _encoded_sender(self) -> JSONValue:
@@ -218,21 +316,13 @@ class _Departure:
             ) from error
 
     def _publish(self, delivery: Delivery, envelopes: Sequence[Envelope]) -> None:
-        names = tuple(envelope.receiver for envelope in envelopes)
         try:
-            with _naming_failure("publishing"):
-                self._host.delivery(delivery).publish(envelopes)
-        except SignalTasksError as error:
-            left = error.receivers if isinstance(error, PublishError) else names
-            self._note_failure(left, error)
-
-    @contextmanager
-    def _noting_failure(self, receivers: Sequence[Receiver]) -> Generator[None]:
-        try:
-            with _naming_failure("sending it"):
-                yield
-        except SignalTasksError as error:
-            self._note_failure(tuple(receiver.name for receiver in receivers), error)
+            self._host.delivery(delivery).publish(envelopes)
+        except Exception as error:  # noqa: BLE001  # it may be somebody else's publisher
+            ours = _ours(error, "publishing")
+            names = tuple(envelope.receiver for envelope in envelopes)
+            left = ours.receivers if isinstance(ours, PublishError) else names
+            self._note_failure(left, ours)
 
     def _note_failure(
         self, receivers: tuple[str, ...], error: SignalTasksError
@@ -264,19 +354,37 @@ def _checked(extracted: object) -> dict[str, object]:
     return named
 
 
-@contextmanager
-def _naming_failure(doing: str) -> Generator[None]:
-    """Make an error of ours of whatever is raised inside.
+def _by_delivery(
+    plan: _Plan, envelopes: list[Envelope], default: Delivery
+) -> Mapping[Delivery, list[Envelope]]:
+    """Put together the envelopes that go the same way."""
+    deliveries: dict[str, Delivery] = {
+        one.name: one.delivery or default for one in plan.receivers
+    }
+    ways = set(deliveries.values())
+    if len(ways) == 1 and envelopes:
+        return {ways.pop(): envelopes}
+    groups: dict[Delivery, list[Envelope]] = {}
+    for envelope in envelopes:
+        groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
+    return groups
 
-    The user's functions and types, and other people's publishers, run inside, and none
-    of their errors may reach a request that has to go on.
+
+def _names(receivers: Sequence[Receiver]) -> tuple[str, ...]:
+    return tuple(receiver.name for receiver in receivers)
+
+
+def _ours(error: Exception, doing: str) -> SignalTasksError:
+    """Make an error of ours of whatever was raised.
+
+    The user's functions and types, and other people's publishers, raise anything, and
+    none of their errors may reach a request that has to go on.
     """
-    try:
-        yield
-    except SignalTasksError:
-        raise
-    except Exception as error:
-        raise DispatchError(
-            f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
-            "the event was not sent to this receiver."
-        ) from error
+    if isinstance(error, SignalTasksError):
+        return error
+    ours = DispatchError(
+        f"{doing} raised {type(error).__name__}. Mend it where the traceback points; "
+        "the event was not sent to this receiver."
+    )
+    ours.__cause__ = error
+    return ours

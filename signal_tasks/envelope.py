@@ -27,15 +27,12 @@ for a later version may be signed in another way.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeGuard
-
-from itsdangerous import Signer
 
 from .exceptions import (
     ConfigurationError,
@@ -43,6 +40,7 @@ from .exceptions import (
     SignatureError,
     UnsupportedVersionError,
 )
+from .signatures import Signatures
 from .typing import JSONValue
 
 VERSION = 1
@@ -50,11 +48,16 @@ VERSION = 1
 EVENT_HEADER = "signal_tasks_event"
 """Message header that holds the event's identifier and marks a message as ours."""
 
+_ID = re.compile(r'\{"v":[0-9]{1,9},"id":"([!#-\[\]-~]{1,64})",')
 _VERSION = re.compile(r'\{"v":([0-9]{1,9}),')
 # Of the last character, base64 ignores two bits; there is one way to write them.
 _SIGNATURE = re.compile(r'((?:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])?)"\}')
 _SEPARATOR = ',"sig":"'
 _KEPT = ',"outbox":true'
+
+# An encoder that is kept, for json.dumps() makes one at each call that wants another
+# than its own. In ASCII, for a name may hold a lone surrogate, which has no bytes to sign.
+_dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +102,8 @@ class Seal:
 
     def __init__(self, secret_keys: Sequence[str | bytes]) -> None:
         self._keys = [key for key in secret_keys if key]
-        self._signer = (
-            _signer(self._keys, b"signal_tasks.envelope") if self._keys else None
+        self._signatures = (
+            Signatures(self._keys, b"signal_tasks.envelope") if self._keys else None
         )
 
     @property
@@ -110,9 +113,7 @@ class Seal:
         It betrays of a key less than the signature of any message does.
         """
         salt = b"signal_tasks.fingerprint"
-        return tuple(
-            _signer([key], salt).get_signature(b"").decode()[:8] for key in self._keys
-        )
+        return tuple(Signatures([key], salt).begin("")("")[:8] for key in self._keys)
 
     def seal(
         self,
@@ -139,7 +140,7 @@ class Seal:
             "payload": payload,
             "context": context,
         }
-        start = _dump(event).removesuffix("}")
+        sign = self._begin(_dump(event).removesuffix("}"))
         return [
             Envelope(
                 id=id,
@@ -150,9 +151,8 @@ class Seal:
                 payload=payload,
                 context=context,
                 is_kept=receiver in kept,
-                text=self._sign(
-                    f'{start},"receiver":{_dump(receiver)}'
-                    f"{_KEPT if receiver in kept else ''}"
+                text=sign(
+                    f',"receiver":{_dump(receiver)}{_KEPT if receiver in kept else ""}'
                 ),
             )
             for receiver in receivers
@@ -181,11 +181,10 @@ class Seal:
         self._verify(version.string)
         return _parse(version.string)
 
-    def _sign(self, unsigned: str) -> str:
-        signature = (
-            self._signer.get_signature(unsigned).decode() if self._signer else ""
-        )
-        return f'{unsigned}{_SEPARATOR}{signature}"}}'
+    def _begin(self, start: str) -> Callable[[str], str]:
+        """Return a function of a text's rest that returns the whole, signed."""
+        sign = self._signatures.begin(start) if self._signatures else _no_signature
+        return lambda rest: f'{start}{rest}{_SEPARATOR}{sign(rest)}"}}'
 
     def _verify(self, text: str) -> None:
         unsigned, separator, rest = text.rpartition(_SEPARATOR)
@@ -194,16 +193,27 @@ class Seal:
             raise MalformedEnvelopeError(
                 "the envelope is cut off: it does not end in a signature."
             )
-        if self._signer is None:
+        if self._signatures is None:
             _expect_unsigned(signature[1])
             return
-        if not self._signer.verify_signature(_to_bytes(unsigned), signature[1]):
+        if not self._signatures.verifies(_to_bytes(unsigned), signature[1]):
             raise SignatureError(
                 "the envelope's signature does not verify, so it does not run. Give web "
                 "and worker the same SECRET_KEY; after a change of keys, keep the old one "
                 "in SECRET_KEY_FALLBACKS until the queues are empty. If the keys are the "
                 "same, somebody else wrote to the broker or altered the message."
             )
+
+
+def is_kept(text: str) -> bool:
+    """Tell whether an envelope's *text*, verified or not, says that a row stands for it."""
+    return text.rpartition(_SEPARATOR)[0].endswith(_KEPT)
+
+
+def written_id(text: str) -> str | None:
+    """Return the identifier that an envelope's *text*, verified or not, names."""
+    found = _ID.match(text)
+    return None if found is None else found[1]
 
 
 def key_ring(
@@ -238,13 +248,8 @@ def _keys_in(value: object) -> tuple[str | bytes, ...] | None:
     return keys if len(keys) == len(items) else None
 
 
-def _signer(keys: Sequence[str | bytes], salt: bytes) -> Signer:
-    return Signer(
-        keys,  # type: ignore[arg-type]  # str and bytes may mix
-        salt=salt,
-        key_derivation="hmac",
-        digest_method=hashlib.sha256,
-    )
+def _no_signature(_text: str) -> str:
+    return ""
 
 
 def _expect_unsigned(signature: str) -> None:
@@ -262,11 +267,6 @@ def _to_bytes(text: str) -> bytes:
         raise MalformedEnvelopeError(
             "the envelope is no valid Unicode text."
         ) from error
-
-
-def _dump(value: object) -> str:
-    # In ASCII, for a name may hold a lone surrogate, which has no bytes to sign.
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _parse(text: str) -> Envelope:

@@ -7,12 +7,14 @@ caused by the bridge's own work (pushing an app context sends one) goes nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+
+from .within import Within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,24 +58,14 @@ _state: ContextVar[Event | Literal["quiet"] | None] = ContextVar(
 )
 
 
-@contextmanager
-def quiet() -> Generator[None]:
+def quiet() -> AbstractContextManager[object]:
     """Mark what runs inside as the bridge's own work: its events are not dispatched."""
-    token = _state.set(_QUIET)
-    try:
-        yield
-    finally:
-        _state.reset(token)
+    return Within(_state, _QUIET)
 
 
-@contextmanager
-def handling(event: Event) -> Generator[None]:
+def handling(event: Event) -> AbstractContextManager[Event]:
     """Make *event* the current one; signals sent inside are dispatched again."""
-    token = _state.set(event)
-    try:
-        yield
-    finally:
-        _state.reset(token)
+    return Within(_state, event)
 
 
 def is_quiet() -> bool:

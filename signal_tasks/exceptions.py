@@ -136,12 +136,12 @@ class BufferFullError(DispatchError):
     """An event was dropped, for too many wait in memory to be published.
 
     Args:
-        size: How many envelopes may wait.
+        size: How many events may wait.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__(
-            f"dropped, for {size} messages wait to be published already. Is the broker "
+            f"dropped, for {size} events wait to be published already. Is the broker "
             "slow? Raise SIGNAL_TASKS_BUFFER_SIZE, or set SIGNAL_TASKS_BUFFER_FULL to "
             "'direct' to publish in the request instead."
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -19,11 +21,13 @@ from .envelope import Seal, key_ring
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
 from .g_context import g_context
-from .host import Publisher
+from .host import EventBuffer, Publisher
 from .publisher import CeleryPublisher
-from .receiver_task import BaseTask
+from .receiver_task import BaseTask, ReceiverTask
 from .references import Database, SessionSource, check_session, closing_session
-from .registry import module_name
+from .registry import Registry, module_name
+from .relay import BATCH_SIZE
+from .relaying import Relaying, RelaySettings
 from .request_context import config_of, request_context
 from .request_delivery import basket, publish_after_requests
 from .session_context import session_context
@@ -31,6 +35,7 @@ from .settings import Settings
 from .settlement import Settlement
 from .snapshots import portioned_context, register_snapshots
 from .typing import Delivery
+from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters
@@ -53,7 +58,7 @@ class SignalTasks:
     - ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` sign and verify what travels.
     - ``SIGNAL_TASKS_ON_ERROR``: ``"raise"`` or ``"log"``, what a send that fails does;
       by default it raises in debug and testing.
-    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that the broker may take (0.5).
+    - ``SIGNAL_TASKS_PUBLISH_TIMEOUT``: seconds that a publish may take (0.5).
     - ``SIGNAL_TASKS_MAX_HOPS``: how far handlers' signals may lead (8).
     - ``SIGNAL_TASKS_MAX_DELIVERIES``: how often a broker may hand out a message again
       before it is a dead letter (5).
@@ -142,6 +147,7 @@ class FlaskHost:
             self, basket=basket, buffer=lambda: self._settings.buffer
         )
         self._publishing = self.celery_app, self._new_publisher()
+        self._worker_relay = WorkerRelay(self)
         self._store: Store | None = None
         self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
 
@@ -149,6 +155,11 @@ class FlaskHost:
     def bridge(self) -> Bridge:
         """The bridge with the app's receivers."""
         return self._bridge
+
+    @property
+    def registry(self) -> Registry:
+        """The app's receivers."""
+        return self._bridge.registry
 
     @property
     def application(self) -> Flask:
@@ -236,9 +247,26 @@ class FlaskHost:
         """The delivery of receivers that name none, as configured."""
         return self._settings.delivery
 
+    @property
+    def buffer(self) -> EventBuffer:
+        """Where events of buffered delivery wait."""
+        return self._deliveries.buffer
+
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
         return self._deliveries.named(name)
+
+    @property
+    def has_relay_in_worker(self) -> bool:
+        """Whether workers publish what is in the outbox, as configured."""
+        return self._settings.has_relay_in_worker
+
+    def relaying(self, *, batch_size: int = BATCH_SIZE) -> Relaying:
+        """Return what publishes the rows of the outbox."""
+        keep_keys = timedelta(days=self._settings.keep_keys_days)
+        return self._deliveries.relaying(
+            RelaySettings(batch_size=batch_size, keep_keys=keep_keys)
+        )
 
     def check_settings(self) -> None:
         """Read each setting, so that a wrong one ends the start and not a request.
@@ -270,7 +298,7 @@ class FlaskHost:
     @contextmanager
     def context(self) -> Generator[None]:
         """Enter a new context of the app, and close the handler's session in the end."""
-        with self._app.app_context(), self._session_context(), _hinting():
+        with self._app.app_context(), self._session_context(), _Hinting():
             yield
 
     def _session_context(self) -> AbstractContextManager[object]:
@@ -322,6 +350,9 @@ def create_celery_app(app: Flask) -> Celery:
 
     class FlaskTask(BaseTask):
         def __call__(self, *args: object, **kwargs: object) -> object:
+            # A handler gets a context of its own, when its envelope has been opened.
+            if isinstance(self, ReceiverTask):
+                return self.run(*args, **kwargs)
             with app.app_context():
                 return self.run(*args, **kwargs)
 
@@ -337,18 +368,23 @@ def create_celery_app(app: Flask) -> Celery:
     return celery_app
 
 
-@contextmanager
-def _hinting() -> Generator[None]:
-    """Tell whoever reads a traceback what a handler that misses its request can do."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "outside of request context" in str(error):
-            error.add_note(
+class _Hinting:
+    """Tells whoever reads a traceback what a handler that misses its request can do."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, RuntimeError) and "outside of request context" in str(exc):
+            exc.add_note(
                 "The handler runs in a worker, after the request. To read from it, ask "
                 "for a copy: async_receiver(..., context=('request', 'session'))."
             )
-        raise
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:

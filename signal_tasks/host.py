@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -19,6 +19,14 @@ class Publisher(Protocol):
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Hand *envelopes* to the broker, in order, or raise ``PublishError``."""
+        ...
+
+
+class EventBuffer(Protocol):
+    """Keeps events in memory until a thread publishes them."""
+
+    def put(self, make: Callable[[], Sequence[Envelope]]) -> None:
+        """Keep an event whose envelopes *make* makes, in the thread."""
         ...
 
 
@@ -42,6 +50,11 @@ class Host(Protocol):
 
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to its broker that is so called."""
+        ...
+
+    @property
+    def buffer(self) -> EventBuffer:
+        """Where events of buffered delivery wait."""
         ...
 
     @property

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import ref
 
 from celery import Celery
 
 from .deliveries import Deliveries, settling
 from .envelope import Seal
 from .exceptions import ConfigurationError
-from .host import Publisher
+from .host import EventBuffer, Publisher
 from .publisher import CeleryPublisher
 from .receiver_task import CeleryHost
 from .references import Database, SessionSource, closing_session
+from .registry import Registry
+from .relaying import Relaying, RelaySettings
 from .settlement import Settlement
 from .typing import Delivery
+from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters
@@ -34,12 +37,14 @@ class Hosts:
     """The hosts of one bridge, which it does not keep alive."""
 
     def __init__(self) -> None:
-        self._hosts: WeakSet[CeleryHost] = WeakSet()
+        # To go through a WeakSet would cost each send more than all else in here.
+        self._hosts: tuple[ref[CeleryHost], ...] = ()
         self._has_told_of_strangers = False
 
     def add(self, host: CeleryHost) -> None:
         """Serve *host* too."""
-        self._hosts.add(host)
+        others = tuple(one for one in self._hosts if one() not in {None, host})
+        self._hosts = (*others, ref(host))
 
     def of(self, sender: object) -> CeleryHost | None:
         """Return the host that an event of *sender* belongs to.
@@ -52,17 +57,21 @@ class Hosts:
             ConfigurationError: There is no host at all, or one of several wants to hear
                 that it is not clear which.
         """
-        hosts = tuple(self._hosts)
         unsure: list[CeleryHost] = []
-        for host in hosts:
+        is_any = False
+        for reference in self._hosts:
+            host = reference()
+            if host is None:
+                continue
             claim = host.claims(sender)
             if claim:
                 return host
+            is_any = True
             if claim is None:
                 unsure.append(host)
         if len(unsure) == 1:
             return unsure[0]
-        if not hosts:
+        if not is_any:
             raise ConfigurationError(
                 "a signal with async receivers was sent, and no app is there to run "
                 "them: call SignalTasks(app) or init_app(app), or without Flask use "
@@ -102,6 +111,7 @@ class PlainHost:
         self,
         *,
         celery_app: Celery,
+        registry: Registry,
         seal: Seal,
         publisher: CeleryPublisher,
         raises: bool,
@@ -114,6 +124,7 @@ class PlainHost:
         self.store = store
         self.default_delivery: Delivery = default_delivery
         self.celery_app = celery_app
+        self.registry = registry
         self.application = celery_app
         self.seal = seal
         self.publisher = publisher
@@ -123,6 +134,7 @@ class PlainHost:
         self.database = Database(session=session)
         self._session = session
         self._deliveries = Deliveries(self)
+        self._worker_relay = WorkerRelay(self)
 
     @property
     def dead_letters(self) -> StoredDeadLetters | None:
@@ -138,9 +150,27 @@ class PlainHost:
         """Let *settlement* into what the handler's session commits."""
         return settling(self.database, settlement)
 
+    @property
+    def buffer(self) -> EventBuffer:
+        """Where events of buffered delivery wait."""
+        return self._deliveries.buffer
+
     def delivery(self, name: Delivery) -> Publisher:
         """Return the way to the broker that is so called."""
         return self._deliveries.named(name)
+
+    @property
+    def has_relay_in_worker(self) -> bool:
+        """Whether workers publish what is in the outbox, where anything goes there."""
+        return self.store is not None
+
+    def relaying(self) -> Relaying:
+        """Return what publishes the rows of the outbox.
+
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        return self._deliveries.relaying(RelaySettings())
 
     def claims(self, sender: object) -> None:
         """Leave it open: there is nothing to tell by whose event it is."""

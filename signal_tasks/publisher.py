@@ -8,32 +8,19 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from amqp.exceptions import AMQPError
 from celery import Celery
-from kombu import Producer
-from kombu.exceptions import LimitExceeded, OperationalError
-from kombu.pools import ProducerPool
 
-from .envelope import EVENT_HEADER, Envelope
-from .exceptions import PublishError, SignalTasksError
+from .batch import Batch
+from .breaker import Breaker
+from .broker_errors import QUEUE_ADVICE, advice_for, cause_of
+from .envelope import Envelope
+from .exceptions import PublishError
+from .line import Clock
+from .lines import CrowdedError, Lines
 from .registry import Registry
-
-# One reconnect, at once: a pooled connection may have died since its last use.
-_RETRY_POLICY = {
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0,
-    "interval_max": 0,
-}
-
-GiveUp = Callable[[Exception, float], None]
-"""Called by kombu with an error before it tries again; may raise it instead."""
-
-
-_BROKER_ERRORS = (OperationalError, LimitExceeded, AMQPError)
 
 
 class CeleryPublisher:
@@ -45,136 +32,124 @@ class CeleryPublisher:
     Args:
         celery_app: Knows the broker and has a task for each receiver.
         registry: Knows the receivers' message options.
-        timeout_seconds: How long the broker may take to connect or to answer.
+        timeout_seconds: How long a publish may take in all.
+        clock: Returns the time in seconds; it never goes back.
     """
 
     def __init__(
-        self, celery_app: Celery, registry: Registry, *, timeout_seconds: float
+        self,
+        celery_app: Celery,
+        registry: Registry,
+        *,
+        timeout_seconds: float,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._celery_app = celery_app
         self._registry = registry
         self._timeout_seconds = timeout_seconds
-        self._pools: dict[int, ProducerPool] = {}
+        self._clock = clock
+        # A forked child must not talk over its parent's sockets, and must not drop
+        # them either: closing its copy of a socket ends the parent's conversation.
+        self._ways: dict[int, _Way] = {}
         # Before the garbage collector comes to the sockets, for it warns of open ones.
-        weakref.finalize(self, _close_own, self._pools).atexit = False
+        weakref.finalize(self, _close_own, self._ways).atexit = False
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Hand *envelopes* to the broker, in order, over one connection.
 
+        It ends in time, whatever the broker does. Once the broker has failed, those
+        that follow fail at once, but for one now and then that finds out whether it
+        still does.
+
         Raises:
             PublishError: The broker could not be reached, did not answer in time, or
-                refused the login or the queue; the envelopes before are on their way
-                then, and the first one that is not may be. Or Celery makes no message
-                of some, and the others are on their way.
+                refused the login or a queue. Or Celery makes no message of some. What
+                is not among its receivers is on its way, and the first that is may be.
         """
         if not envelopes:
             return
-        left = list(envelopes)
-        unmade: list[str] = []
-        cause: Exception | None = None
-        give_up = _giver_up(time.monotonic() + self._timeout_seconds)
+        batch = Batch(self._celery_app, self._registry, envelopes)
+        if self._celery_app.conf.task_always_eager:
+            batch.run_eagerly()
+        else:
+            self._publish(batch)
+        _raise_what_failed(batch)
+
+    def _publish(self, batch: Batch) -> None:
+        way = self._way()
+        admitted = way.breaker.admit()
+        if admitted is None:
+            raise _not_asked(batch, way.last_failure)
+        deadline = self._clock() + self._timeout_seconds
         try:
-            with self._producer() as producer:
-                while left:
-                    try:
-                        self._send(left[0], producer, give_up)
-                    except (*_BROKER_ERRORS, SignalTasksError):
-                        raise
-                    except Exception as error:  # noqa: BLE001  # an option may be wrong
-                        unmade.append(left[0].receiver)
-                        cause = error
-                    left.pop(0)
-        except _BROKER_ERRORS as error:
-            raise PublishError(
-                f"the broker at {self._address()} did not take {len(left)} of "
-                f"{len(envelopes)} messages ({type(error).__name__}). Is it running, and "
-                "is broker_url right? For development, `flask signal-tasks dev` brings "
-                "its own.",
-                receivers=(*unmade, *(envelope.receiver for envelope in left)),
-                unsent=tuple(envelope.receiver for envelope in left),
-            ) from error
-        if unmade:
-            raise PublishError(
-                f"Celery made no message of it ({type(cause).__name__}). Mend the "
-                "receiver's options, or Celery's settings, where the traceback points.",
-                receivers=tuple(unmade),
-            ) from cause
+            batch.publish(way.lines, deadline, self._clock)
+        except way.lines.errors as error:
+            cause = cause_of(error)
+            way.last_failure = f"({type(cause).__name__}). {advice_for(cause)}"
+            if not isinstance(cause, CrowdedError):
+                way.breaker.fail(admitted)
+            raise _not_taken(batch, self._address(), way.last_failure) from error
+        way.breaker.succeed()
 
-    def _send(self, envelope: Envelope, producer: Producer, give_up: GiveUp) -> None:
-        options = dict(self._registry.get(envelope.receiver).message_options)
-        options["headers"] = {**options.get("headers", {}), EVENT_HEADER: envelope.id}
-        options["argsrepr"] = f"(<event {envelope.id} of {envelope.signal}>,)"
-        options["confirm_timeout"] = self._timeout_seconds
-        self._celery_app.tasks[envelope.receiver].apply_async(
-            args=(envelope.text,),
-            producer=producer,
-            retry=True,
-            retry_policy={**_RETRY_POLICY, "errback": give_up},
-            **options,
-        )
-
-    @contextmanager
-    def _producer(self) -> Generator[Producer]:
-        with self._producers().acquire(
-            block=True, timeout=self._timeout_seconds
-        ) as producer:
-            yield producer
-
-    def _producers(self) -> ProducerPool:
-        # A forked child must not talk over its parent's sockets, and must not drop
-        # them either: closing its copy of a socket ends the parent's conversation.
-        pool = self._pools.get(os.getpid())
-        if pool is None:
-            pool = self._pools.setdefault(os.getpid(), self._new_pool())
-        return pool
-
-    def _new_pool(self) -> ProducerPool:
-        connection = self._celery_app.connection_for_write(
-            connect_timeout=self._timeout_seconds,
-            transport_options=self._transport_options(),
-        )
-        limit = self._celery_app.conf.broker_pool_limit or None
-        return ProducerPool(
-            connection.Pool(limit),
-            limit=limit,
-            Producer=self._celery_app.amqp.Producer,
-        )
-
-    def _transport_options(self) -> Mapping[str, object]:
-        """Return options that bound every wait, less what the user has set."""
-        transport = self._celery_app.connection_for_write().transport.driver_type
-        bounds = {
-            "redis": {
-                "socket_timeout": self._timeout_seconds,
-                "socket_connect_timeout": self._timeout_seconds,
-            },
-            "amqp": {
-                "read_timeout": self._timeout_seconds,
-                "write_timeout": self._timeout_seconds,
-                "confirm_publish": True,
-            },
-        }.get(transport, {})
-        chosen = self._celery_app.conf.broker_transport_options
-        return {name: value for name, value in bounds.items() if name not in chosen}
+    def _way(self) -> _Way:
+        way = self._ways.get(os.getpid())
+        if way is None:
+            lines = Lines(self._celery_app, self._timeout_seconds, self._clock)
+            way = _Way(lines, Breaker(self._clock))
+            way = self._ways.setdefault(os.getpid(), way)
+        return way
 
     def _address(self) -> str:
         return str(self._celery_app.connection_for_write().as_uri())
 
 
-def _close_own(pools: dict[int, ProducerPool]) -> None:
-    pool = pools.pop(os.getpid(), None)
-    if pool is not None:
-        pool.connections.force_close_all()
+@dataclass(slots=True)
+class _Way:
+    """The way to the broker that one process has."""
+
+    lines: Lines
+    breaker: Breaker
+
+    last_failure: str = ""
+    """What kept the broker from its work, and what to do about it."""
 
 
-def _giver_up(deadline: float) -> GiveUp:
-    """Return what lets a dead connection be replaced, and a silent broker be left.
+def _close_own(ways: dict[int, _Way]) -> None:
+    way = ways.pop(os.getpid(), None)
+    if way is not None:
+        way.lines.close()
 
-    kombu's one more attempt is two to connect, of which each takes its full time.
-    """
 
-    def give_up(error: Exception, _interval: float) -> None:
-        if time.monotonic() >= deadline:
-            raise error
+def _not_taken(batch: Batch, address: str, failure: str) -> PublishError:
+    return PublishError(
+        f"the broker at {address} did not take {len(batch.left)} of {batch.size} messages "
+        f"{failure}",
+        receivers=(*batch.unmade, *batch.refused, *batch.left),
+        unsent=(*batch.refused, *batch.left),
+    )
 
-    return give_up
+
+def _not_asked(batch: Batch, failure: str) -> PublishError:
+    return PublishError(
+        f"the broker was not asked to take {batch.size} messages, for it has just failed "
+        f"{failure} It is asked again in a moment.",
+        receivers=batch.left,
+        unsent=batch.left,
+    )
+
+
+def _raise_what_failed(batch: Batch) -> None:
+    """Raise what is wrong with some of the messages, if anything is."""
+    receivers, unsent = (*batch.unmade, *batch.refused), tuple(batch.refused)
+    for error in batch.refused.values():
+        raise PublishError(
+            f"the broker refused it ({type(error).__name__}). {QUEUE_ADVICE}",
+            receivers=receivers,
+            unsent=unsent,
+        ) from error
+    for error in batch.unmade.values():
+        raise PublishError(
+            f"Celery made no message of it ({type(error).__name__}). Mend the "
+            "receiver's options, or Celery's settings, where the traceback points.",
+            receivers=receivers,
+        ) from error

@@ -8,13 +8,14 @@ around encoding and decoding; the tags that make references ask for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from .exceptions import ConfigurationError, RegistrationError
 from .typing import named_items, names_in
+from .within import Within
 
 Action: TypeAlias = Literal["discard", "fail", "none", "retry", "tombstone"]
 
@@ -167,19 +168,16 @@ _referral: ContextVar[Referral | None] = ContextVar(
 _lookup: ContextVar[Lookup | None] = ContextVar("signal_tasks_lookup", default=None)
 
 
-@contextmanager
-def sending(policy: MissingPolicy, database: Database) -> Generator[None]:
+def sending(
+    policy: MissingPolicy, database: Database
+) -> AbstractContextManager[Referral]:
     """Let references that are encoded inside carry what *policy* will need.
 
     Args:
         policy: The receiver's.
         database: The application's, where the worker will look.
     """
-    token = _referral.set(Referral(policy=policy, database=database))
-    try:
-        yield
-    finally:
-        _referral.reset(token)
+    return Within(_referral, Referral(policy=policy, database=database))
 
 
 def current_referral() -> Referral:
@@ -187,20 +185,16 @@ def current_referral() -> Referral:
     return _referral.get() or Referral()
 
 
-@contextmanager
-def looking_up(policy: MissingPolicy, database: Database) -> Generator[Lookup]:
+def looking_up(
+    policy: MissingPolicy, database: Database
+) -> AbstractContextManager[Lookup]:
     """Let references that are decoded inside be looked up in *database*.
 
     Args:
         policy: What the receiver wants about those that are not there.
         database: The application's.
     """
-    lookup = Lookup(policy=policy, database=database)
-    token = _lookup.set(lookup)
-    try:
-        yield lookup
-    finally:
-        _lookup.reset(token)
+    return Within(_lookup, Lookup(policy=policy, database=database))
 
 
 def current_lookup() -> Lookup:

@@ -130,7 +130,7 @@ class Relay:
         self._broker_outage = _Outage("broker")
         self._store_outage = _Outage("store")
         self._unnoted: dict[RelayOutbox, list[OutboxRow]] = {}
-        self._has_unmade = False
+        self._unmade: PublishError | None = None
         self.published = 0
         """How many messages have left so far."""
 
@@ -147,11 +147,14 @@ class Relay:
         """Publish what is due, until nothing is, or *stop* is set.
 
         Raises:
-            PublishError: The broker did not take it. What did not leave is due again.
+            PublishError: The broker did not take it, and it is due again; or messages
+                cannot be made of some rows, which stay for a while.
             StoreError: The store did not do it.
         """
         while not stop.is_set() and self._pass_all():
             pass
+        if self._unmade is not None:
+            raise self._unmade
 
     def drain(self, stop: threading.Event) -> None:
         """Publish spooled rows until none is left that can be, or *stop* is set.
@@ -161,7 +164,7 @@ class Relay:
         """
         while not stop.is_set() and self._has_spooled(stop):
             if not self._step(stop):
-                if self._has_unmade:
+                if self._unmade is not None:
                     return
                 stop.wait(1)
 
@@ -245,7 +248,7 @@ class Relay:
             raise failure
         self._broker_outage.end()
         if unmade:
-            self._has_unmade = True
+            self._unmade = failure
             _logger.error("rows of the outbox stay there for now: %s", failure)
 
     def _note(self, outbox: RelayOutbox) -> None:

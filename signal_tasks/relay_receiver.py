@@ -38,7 +38,9 @@ class RelayReceiver:
         self.receivers: tuple[Receiver, ...] = ()
         """Replaced as a whole, so that a thread that is sending sees old or new."""
 
-    def __call__(self, sender: object, /, **kwargs: object) -> str | None:
+    # A method, for blinker asks of each receiver at each send whether it is a coroutine
+    # function, and of a method or a function that costs a fifth.
+    def hear(self, sender: object, /, **kwargs: object) -> str | None:
         """Pass the event on, unless the bridge's own work caused it.
 
         Returns:
@@ -86,7 +88,7 @@ class RelayReceivers:
         return tuple(
             receiver
             for relay in tuple(self._relays.values())
-            if relay in heard
+            if relay.hear in heard
             for receiver in relay.receivers
         )
 
@@ -94,7 +96,7 @@ class RelayReceivers:
         key = _key(signal, sender)
         if key not in self._relays:
             relay = RelayReceiver(signal, self._deliver)
-            signal.connect(relay, sender=sender, weak=False)
+            signal.connect(relay.hear, sender=sender, weak=False)
             self._relays[key] = relay
         return self._relays[key]
 
@@ -105,7 +107,7 @@ class RelayReceivers:
             return
         relay.receivers = tuple(one for one in relay.receivers if one is not receiver)
         if not relay.receivers:
-            signal.disconnect(relay)
+            signal.disconnect(relay.hear)
             del self._relays[key]
 
 

@@ -66,14 +66,14 @@ class Settings:
     @property
     def delivery(self) -> Delivery:
         """The delivery of receivers that name none."""
-        return (
-            self._choice("SIGNAL_TASKS_DELIVERY", DELIVERIES, "for 'direct'")
-            or "direct"
+        delivery: Delivery | None = self._choice(
+            "SIGNAL_TASKS_DELIVERY", DELIVERIES, "for 'direct'"
         )
+        return delivery or "direct"
 
     @property
     def buffer(self) -> BufferSettings:
-        """How many envelopes may wait in memory, and what happens to others."""
+        """How many events may wait in memory, and what happens to others."""
         when_full: WhenFull | None = self._choice(
             "SIGNAL_TASKS_BUFFER_FULL", get_args(WhenFull), "for 'direct'"
         )

@@ -169,7 +169,7 @@ class _Alone:
 
 
 @contextmanager
-def settling(database: Database, settlement: Settlement) -> Generator[None]:
+def settling_in(database: Database, settlement: Settlement) -> Generator[None]:
     """Write *settlement* in the transaction that the handler inside commits first.
 
     Args:

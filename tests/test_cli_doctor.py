@@ -83,7 +83,7 @@ def test_what_is_found_is_printed_by_subject(app: Flask) -> None:
     ]
     broker = lines.index("broker")
     assert lines[broker + 1].startswith("  wrong    the broker at redis://bob:**@")
-    assert lines[broker + 2].startswith("           Is it running")
+    assert lines[broker + 2].startswith("           -> Is it running")
     assert lines[broker + 3 : broker + 5] == [
         "workers",
         "  skipped  workers were not asked, for the broker cannot be used.",

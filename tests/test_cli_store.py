@@ -76,6 +76,17 @@ def bury_one(app: Flask, bridge: Bridge, handler: Callable[..., object]) -> Sign
     return signal
 
 
+def app_without_broker(bridge: Bridge, folder: Path) -> Flask:
+    """Return an app with the commands, a store of its own, and a broker that is down."""
+    app = new_app(
+        bridge,
+        SIGNAL_TASKS_STORE_URL=f"sqlite:///{folder / 'store.sqlite3'}",
+        CELERY={"broker_url": f"redis://:{PASSWORD}@127.0.0.1:1/0"},
+    )
+    app.cli.add_command(group)
+    return app
+
+
 class Mended:
     """A handler that fails until it is mended."""
 
@@ -371,7 +382,7 @@ def test_unreadable_envelope_is_replayed_as_it_came(
 
     (message,) = broker_of(app).take()
     assert message.payload[0] == ['{"v":2,"new":1}']
-    assert message.headers["signal_tasks_event"] == "unknown"
+    assert message.headers["signal_tasks_event"].startswith("letter-")
 
 
 def test_replay_leaves_receivers_that_are_unknown_here(
@@ -394,27 +405,67 @@ def test_replay_leaves_receivers_that_are_unknown_here(
     assert letters.numbers(EVERY) == [1, 2, 3]
 
 
+def test_replay_prints_json(
+    app: Flask, flask_bridge: Bridge, letters: StoredDeadLetters
+) -> None:
+    """A program learns which letters have left, and which stay for want of what."""
+    letters.keep(STRANGER)
+    bury_one(app, flask_bridge, Mended())
+
+    some = run(app, "dead", "replay", "--all", "--json")
+    none = run(app, "dead", "replay", "--receiver", "bill", "--json")
+
+    assert some.exit_code == 1
+    assert json.loads(some.stdout) == {
+        "replayed": [2],
+        "unknown": [{"id": 1, "receiver": "shop.handlers.gone"}],
+        "error": None,
+    }
+    assert none.exit_code == 0
+    assert json.loads(none.stdout) == {"replayed": [], "unknown": [], "error": None}
+
+
 def test_replay_without_a_broker_forgets_nothing(
     flask_bridge: Bridge, tmp_path: Path
 ) -> None:
-    """A broker that is down ends the replay, and every letter stays."""
-    app = new_app(
-        flask_bridge,
-        SIGNAL_TASKS_STORE_URL=f"sqlite:///{tmp_path / 'store.sqlite3'}",
-        CELERY={"broker_url": f"redis://:{PASSWORD}@127.0.0.1:1/0"},
-    )
-    app.cli.add_command(group)
-    letters = StoredDeadLetters(Store(f"sqlite:///{tmp_path / 'store.sqlite3'}"))
+    """With a broker that is down the letters wait in the outbox until it is back."""
+    app = app_without_broker(flask_bridge, tmp_path)
+    store = Store(f"sqlite:///{tmp_path / 'store.sqlite3'}")
     flask_bridge.async_receiver(Signal(), name="bill")(print)
-    letters.keep(replace(LETTER, receiver="bill"))
-    letters.keep(replace(LETTER, receiver="bill"))
+    store.dead_letters.keep(replace(LETTER, receiver="bill"))
+    store.dead_letters.keep(replace(LETTER, receiver="bill", event_id="e2"))
 
     result = run(app, "dead", "replay", "--all")
 
     assert result.exit_code == 1
-    assert "Error: 0 published again, the others stay: the broker at " in result.output
+    assert "Error: 2 are in the outbox now, and not all have left" in result.output
     assert PASSWORD not in result.output
-    assert letters.numbers(EVERY) == [1, 2]
+    assert store.outbox.state().spooled == 2
+    with_broker = new_app(
+        flask_bridge, SIGNAL_TASKS_STORE_URL=app.config["SIGNAL_TASKS_STORE_URL"]
+    )
+    with_broker.cli.add_command(group)
+    again = run(with_broker, "dead", "replay", "--all")
+    assert again.output == "0 published again.\n"
+    assert broker_of(with_broker).names() == ["bill", "bill"]
+    assert store.outbox.state().spooled == 0
+
+
+def test_replay_without_a_broker_prints_json(
+    flask_bridge: Bridge, tmp_path: Path
+) -> None:
+    """A program learns what is in the outbox now, and why it is still there."""
+    app = app_without_broker(flask_bridge, tmp_path)
+    flask_bridge.async_receiver(Signal(), name="bill")(print)
+    app.extensions["signal_tasks"].dead_letters.keep(replace(LETTER, receiver="bill"))
+
+    result = run(app, "dead", "replay", "--all", "--json")
+
+    assert result.exit_code == 1
+    outcome = json.loads(result.stdout)
+    assert outcome["replayed"] == [1]
+    assert "the broker at redis://" in outcome["error"]
+    assert PASSWORD not in result.output
 
 
 # -- dead purge
@@ -429,6 +480,15 @@ def test_purged_letters_are_forgotten(app: Flask, letters: StoredDeadLetters) ->
 
     assert result.output == "1 forgotten.\n"
     assert letters.numbers(EVERY) == [2]
+
+
+def test_purge_prints_json(app: Flask, letters: StoredDeadLetters) -> None:
+    """A program learns how many are gone."""
+    letters.keep(LETTER)
+
+    result = run(app, "dead", "purge", "--all", "--json")
+
+    assert json.loads(result.stdout) == {"purged": 1}
 
 
 @pytest.mark.parametrize("command", ["replay", "purge"])

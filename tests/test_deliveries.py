@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from signal_tasks import (
     Bridge,
     ConfigurationError,
+    EncodeError,
     PublishError,
     RegistrationError,
+    dispatch_failed,
     event_spooled,
 )
 from signal_tasks.deliveries import Deliveries
-from signal_tasks.signals import EventSpooled
+from signal_tasks.signals import DispatchFailed, EventSpooled
 from signal_tasks.store import Store
 from tests.in_memory import KEY, Broker
 
@@ -160,6 +163,24 @@ def test_default_delivery_is_chosen_for_the_bridge(
     assert rows_of(store) == ["bill"]
 
 
+def test_bridge_has_a_relay(
+    bridge: Bridge, broker: Broker, store: Store, signal: Signal
+) -> None:
+    """A program without Flask publishes the rows of its outbox by itself."""
+    bridge.async_receiver(signal, name="bill", delivery="outbox")(ignore)
+    signal.send()
+
+    bridge.relaying().run_once(Event())
+
+    assert broker.names() == ["bill"]
+
+
+def test_bridge_without_a_celery_app_has_no_relay() -> None:
+    """With Flask there is a command for it."""
+    with pytest.raises(ConfigurationError, match="flask signal-tasks relay"):
+        Bridge().relaying()
+
+
 def test_unknown_default_delivery_is_refused(celery_app: Celery) -> None:
     """A word that means nothing is an error where it is written."""
     delivery: Any = "later"
@@ -228,3 +249,101 @@ def test_deliveries_are_made_once(bridge: Bridge) -> None:
 
     assert deliveries.named("buffered") is deliveries.named("buffered")
     assert deliveries.named("commit") is deliveries.named("commit")
+
+
+class TestBuffered:
+    """What is encoded at once, and what may wait for the thread."""
+
+    @pytest.fixture
+    def flush(self, bridge: Bridge, signal: Signal) -> Any:
+        """Connect a buffered receiver, and return what publishes its events now."""
+        bridge.async_receiver(signal, name="bill", delivery="buffered")(ignore)
+        host = bridge._own_host
+        assert host is not None
+        # The thread would be in the way of what the tests change meanwhile.
+        host.buffer._publishing.acquire()
+
+        def flush() -> None:
+            host.buffer._publishing.release()
+            host.buffer.flush()
+
+        return flush
+
+    def test_what_can_change_is_encoded_at_once(
+        self, broker: Broker, flush: Any, signal: Signal
+    ) -> None:
+        """A list that is changed after the send travels as it was."""
+        goods = ["apple"]
+
+        signal.send(goods=goods)
+        goods.append("pear")
+        flush()
+
+        (message,) = broker.take()
+        assert "apple" in message.payload[0][0]
+        assert "pear" not in message.payload[0][0]
+
+    def test_what_cannot_travel_is_an_error_at_the_send(
+        self,
+        celery_app: Celery,
+        store: Store,
+        signal: Signal,
+    ) -> None:
+        """Buffering hides nothing that the sender could mend."""
+        bridge = Bridge(celery_app, secret_key=KEY, store=store, on_error="raise")
+        bridge.async_receiver(signal, name="bill", delivery="buffered")(ignore)
+
+        with pytest.raises(EncodeError, match=r"kwargs\['what'\]"):
+            signal.send(what=object())
+
+    @pytest.mark.parametrize(
+        "sender", [None, "web", 7], ids=["nobody", "text", "number"]
+    )
+    def test_what_cannot_change_waits_as_it_is(
+        self, broker: Broker, flush: Any, signal: Signal, sender: object
+    ) -> None:
+        """Plain values are encoded in the thread, with the identifier of the send."""
+        ((_, event_id),) = signal.send(sender, name="Ada", age=36)
+
+        flush()
+
+        (message,) = broker.take()
+        assert message.headers["signal_tasks_event"] == event_id
+        assert '"name":"Ada","age":36' in message.payload[0][0]
+
+    def test_failure_in_the_thread_is_told(
+        self,
+        bridge: Bridge,
+        flush: Any,
+        signal: Signal,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What fails where nobody can be told by raising is logged and reported."""
+        failures: list[DispatchFailed] = []
+
+        def note(sender: object, details: DispatchFailed) -> None:
+            failures.append(details)
+
+        def fail(*_: object, **__: object) -> None:
+            raise MemoryError
+
+        signal.send()
+        monkeypatch.setattr(bridge.codec, "encode", fail)
+        with dispatch_failed.connected_to(note):
+            flush()
+
+        assert [one.receivers for one in failures] == [("bill",)]
+
+    def test_default_delivery_may_be_buffered(
+        self, celery_app: Celery, broker: Broker, store: Store, signal: Signal
+    ) -> None:
+        """Receivers that name none are buffered as those that name it."""
+        bridge = Bridge(celery_app, secret_key=KEY, store=store, delivery="buffered")
+        bridge.async_receiver(signal, name="bill")(ignore)
+
+        signal.send()
+        host = bridge._own_host
+        assert host is not None
+        host.buffer.flush()
+
+        assert broker.names() == ["bill"]

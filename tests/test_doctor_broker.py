@@ -70,8 +70,24 @@ def test_broker_of_an_unreadable_url_is_wrong(url: str) -> None:
     [finding] = found(new_celery_app(broker_url=url))
 
     assert (finding.check, finding.status) == ("broker-reachable", WRONG)
-    assert "URL cannot be used" in finding.found
+    assert "URL cannot be read" in finding.found
     assert PASSWORD not in finding.found
+
+
+def test_broker_that_wants_a_module_is_wrong() -> None:
+    """Which one is told."""
+    [finding] = found(new_celery_app(broker_url="sqs://"))
+
+    assert (finding.check, finding.status) == ("broker-reachable", WRONG)
+    assert "needs the module" in finding.found
+
+
+def test_broker_that_wants_an_option_is_wrong() -> None:
+    """Sentinel wants to know which of its masters is meant."""
+    [finding] = found(new_celery_app(broker_url="sentinel://127.0.0.1:1"))
+
+    assert (finding.check, finding.status) == ("broker-reachable", WRONG)
+    assert "master_name" in finding.found
 
 
 def test_broker_that_nobody_configured_is_wrong() -> None:

@@ -112,6 +112,15 @@ def test_worker_of_another_app_is_wrong() -> None:
     assert finding.about == ("celery@stranger",)
 
 
+def test_worker_of_another_app_has_nothing_else_to_mend() -> None:
+    """What it does with its own events is its own affair."""
+    stranger = replace(
+        GOOD, tasks={"bakery.bake": None}, conf={"accept_content": ["pickle"]}
+    )
+
+    assert [one.check for one in bad(stranger)] == ["workers-shared-queue"]
+
+
 def test_worker_inside_another_app_is_wrong() -> None:
     """A worker that has the same receivers runs them inside its own app."""
     [finding] = bad(GOOD, replace(knowing(app="bakery"), name="celery@other"))
@@ -209,16 +218,28 @@ def test_event_in_the_outbox_may_be_acknowledged_early() -> None:
     assert not bad(knowing(acks_late=False), expected=expected)
 
 
-def test_worker_that_reserves_more_than_it_runs_is_a_warning() -> None:
-    """What is reserved waits behind a long handler."""
-    [finding] = bad(replace(GOOD, conf={"worker_prefetch_multiplier": 4}))
+@pytest.mark.parametrize(
+    "conf",
+    [{"worker_prefetch_multiplier": 2}, {"task_acks_late": True}],
+    ids=["two", "default"],
+)
+def test_worker_that_reserves_more_than_it_runs_is_a_warning(
+    conf: Mapping[str, object],
+) -> None:
+    """What is reserved waits behind a long handler; Celery's default is four each."""
+    [finding] = bad(replace(GOOD, conf=conf))
 
     assert (finding.check, finding.status) == ("workers-prefetch", WARNING)
 
 
+def test_worker_that_tells_no_settings_is_not_judged() -> None:
+    """What is not known is not wrong."""
+    assert not bad(replace(GOOD, conf={}))
+
+
 def test_worker_that_unpickles_is_wrong() -> None:
     """Its own settings decide, not those of who sends."""
-    [finding] = bad(replace(GOOD, conf={"accept_content": ["pickle"]}))
+    [finding] = bad(replace(GOOD, conf={**GOOD.conf, "accept_content": ["pickle"]}))
 
     assert (finding.check, finding.status) == ("workers-pickle", WRONG)
 

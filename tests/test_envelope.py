@@ -18,7 +18,7 @@ from signal_tasks import (
     SignatureError,
     UnsupportedVersionError,
 )
-from signal_tasks.envelope import Envelope, Seal
+from signal_tasks.envelope import Envelope, Seal, is_kept, written_id
 
 KEY = "the key of the tests"
 SECRET = "4111-1111-1111-1111"
@@ -405,3 +405,24 @@ def test_time_is_in_utc_wherever_it_was_written() -> None:
 
     assert opened.sent_at == SENT_AT
     assert opened.sent_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("seal", [signed, unsigned], ids=["signed", "unsigned"])
+@pytest.mark.parametrize("kept", [(), ("shop.bill",)], ids=["direct", "kept"])
+def test_text_tells_what_it_is_before_it_is_verified(
+    seal: Seal, kept: tuple[str, ...]
+) -> None:
+    """Identifier, and whether a row stands for it, are read without a key."""
+    envelope = seal_one(seal, kept=kept)
+
+    assert is_kept(envelope.text) == bool(kept)
+    assert written_id(envelope.text) == "e1"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "garbage", '{"v":1,"id":7}', '{"v":1,"id":"a\\"",']
+)
+def test_garbage_tells_nothing(text: str) -> None:
+    """What is no envelope has no identifier, and no row."""
+    assert written_id(text) is None
+    assert not is_kept(text)

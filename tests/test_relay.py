@@ -251,7 +251,8 @@ def test_message_that_cannot_be_made_holds_up_no_other(
     outbox.add([envelope(1, "shop.wrong"), envelope(2)])
     broker = Broker(refusal("shop.wrong", unsent=False))
 
-    Relay([outbox], broker).run_once(threading.Event())
+    with pytest.raises(PublishError):
+        Relay([outbox], broker).run_once(threading.Event())
 
     assert broker.taken == ["e2"]
     assert "stay there for now" in caplog.text

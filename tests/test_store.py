@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from threading import Event
 
 import pytest
 import sqlalchemy
@@ -23,7 +22,9 @@ from sqlalchemy import URL, MetaData, inspect, make_url
 
 from signal_tasks import Bridge, ConfigurationError, SignalTasks, StoreError
 from signal_tasks.dead_letters import DeadLetter, DeadLetterFilter
-from signal_tasks.store import Store, StoredDeadLetters, StoredLetter, metadata
+from signal_tasks.envelope import Envelope
+from signal_tasks.inbox import Claim
+from signal_tasks.store import Store, StoredDeadLetters, metadata
 from tests.in_memory import celery_settings, new_app
 from tests.integration.servers import (
     POSTGRESQL,
@@ -260,69 +261,138 @@ def test_letters_are_found_by_number(letters: StoredDeadLetters) -> None:
     assert (found.id, found.letter.event_id) == (number, "e2")
 
 
+# -- the outbox
+
+
+def text_of(event_id: str, *, is_kept: bool = True) -> str:
+    """Return the text of an envelope whose signature nobody has to know."""
+    kept = ',"outbox":true' if is_kept else ""
+    return f'{{"v":1,"id":"{event_id}","receiver":"shop.bill"{kept},"sig":""}}'
+
+
+def add_row(store: Store, text: str, **changes: object) -> None:
+    """Add an outbox row for the event of LETTER."""
+    envelope = Envelope(
+        id="e1",
+        signal="order-placed",
+        receiver="shop.bill",
+        sent_at=DIED_AT,
+        payload={},
+        text=text,
+    )
+    store.outbox.add([replace(envelope, **changes)])
+
+
+def test_letter_takes_the_place_of_its_row(
+    store: Store, letters: StoredDeadLetters
+) -> None:
+    """What has died is not published again; other receivers of the event still are."""
+    add_row(store, text_of("e1"))
+    add_row(store, text_of("e1"), receiver="shop.ship")
+
+    letters.keep(replace(LETTER, text=text_of("e1")))
+
+    (row,) = store.outbox.take_due(10, lease_seconds=1)
+    assert row.envelope.receiver == "shop.ship"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [(text_of("e1"), 0), (text_of("e1") + " ", 1), ("garbage", 1)],
+    ids=["same", "other", "no envelope"],
+)
+def test_unverified_letter_takes_the_place_of_the_row_with_its_text(
+    store: Store, letters: StoredDeadLetters, text: str, left: int
+) -> None:
+    """What nobody signed takes the place of what was sent only if that is the same."""
+    add_row(store, text_of("e1"))
+
+    letters.keep(replace(LETTER, event_id=None, signal=None, text=text))
+
+    assert store.outbox.state().kept == left
+
+
 # -- replay
 
 
-def test_replayed_letter_is_forgotten(letters: StoredDeadLetters) -> None:
-    """What has left is published once, as it was kept."""
+def test_replayed_letter_is_a_row_of_the_outbox(
+    store: Store, letters: StoredDeadLetters
+) -> None:
+    """What is replayed is published as it was kept, and is gone then."""
     letters.keep(LETTER)
     (number,) = letters.numbers(EVERY)
-    published: list[DeadLetter] = []
 
-    assert letters.replay(number, published.append)
+    assert letters.replay(number)
 
-    assert not letters.replay(number, published.append)
-    assert published == [LETTER]
+    assert not letters.replay(number)
     assert letters.find(EVERY) == []
+    (row,) = store.outbox.take_due(10, lease_seconds=1)
+    assert row.is_spooled
+    assert (row.envelope.id, row.envelope.receiver) == ("e1", "shop.bill")
+    assert row.envelope.text == LETTER.text
 
 
-def test_letter_that_does_not_leave_stays(letters: StoredDeadLetters) -> None:
-    """A broker that takes nothing makes nothing forgotten."""
+@pytest.mark.parametrize("event_id", ["e1", None], ids=["verified", "unverified"])
+def test_replayed_row_of_the_outbox_stays_until_it_is_handled(
+    store: Store, letters: StoredDeadLetters, event_id: str | None
+) -> None:
+    """What came by the outbox goes by the outbox, and its worker finds the row."""
+    letters.keep(replace(LETTER, event_id=event_id, text=text_of("e1")))
+    (number,) = letters.numbers(EVERY)
+
+    letters.replay(number)
+
+    (row,) = store.outbox.take_due(10, lease_seconds=1)
+    assert not row.is_spooled
+    claim = store.inbox.claim("e1", "shop.bill", is_kept=True, lease_seconds=1)
+    assert isinstance(claim, Claim)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [text_of("e1", is_kept=False), ',"outbox":true,"sig":"', "garbage"],
+    ids=["unkept", "no identifier", "no envelope"],
+)
+def test_replayed_stranger_takes_nobodys_place(
+    store: Store, letters: StoredDeadLetters, text: str
+) -> None:
+    """What an unverified text calls itself is not what its row is called."""
+    letters.keep(replace(LETTER, event_id=None, signal=None, text=text))
+    (number,) = letters.numbers(EVERY)
+
+    letters.replay(number)
+
+    (row,) = store.outbox.take_due(10, lease_seconds=1)
+    assert row.is_spooled
+    assert row.envelope.id.startswith("letter-")
+    assert row.envelope.text == text
+
+
+def test_replay_begins_to_count_redeliveries_again(
+    store: Store, letters: StoredDeadLetters
+) -> None:
+    """An event that was handed out too often gets as many chances again."""
+    for _ in range(6):
+        store.inbox.count_redelivery("e1", "shop.bill")
+    letters.keep(LETTER)
+
+    letters.replay(letters.numbers(EVERY)[0])
+
+    assert store.inbox.count_redelivery("e1", "shop.bill") == 1
+
+
+def test_letter_is_replayed_by_one_of_many(
+    store: Store, letters: StoredDeadLetters
+) -> None:
+    """Of those who replay the same letter at once, one does."""
     letters.keep(LETTER)
     (number,) = letters.numbers(EVERY)
 
-    def fail(_: DeadLetter) -> None:
-        raise ConnectionError
+    with ThreadPoolExecutor(8) as executor:
+        done = list(executor.map(letters.replay, [number] * 8))
 
-    with pytest.raises(ConnectionError):
-        letters.replay(number, fail)
-
-    assert letters.numbers(EVERY) == [number]
-
-
-class Watched(StoredDeadLetters):
-    """Says when it has found something."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self.has_found = Event()
-
-    def find(self, wanted: DeadLetterFilter) -> list[StoredLetter]:
-        found = super().find(wanted)
-        self.has_found.set()
-        return found
-
-
-def test_letter_is_replayed_by_one_of_two(url: str, letters: StoredDeadLetters) -> None:
-    """Of two who have found the same letter, one publishes it."""
-    letters.keep(LETTER)
-    (number,) = letters.numbers(EVERY)
-    published: list[DeadLetter] = []
-    other = Watched(Store(url))
-    waiting: list[Future[bool]] = []
-
-    with ThreadPoolExecutor(1) as executor:
-
-        def publish(letter: DeadLetter) -> None:
-            published.append(letter)
-            waiting.append(executor.submit(other.replay, number, published.append))
-            assert other.has_found.wait(timeout=20)
-
-        has_replayed = letters.replay(number, publish)
-
-    assert has_replayed
-    assert [one.result() for one in waiting] == [False]
-    assert published == [LETTER]
+    assert done.count(True) == 1
+    assert store.outbox.state().spooled == 1
 
 
 # -- several processes

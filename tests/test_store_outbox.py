@@ -67,6 +67,7 @@ def envelope(number: int, receiver: str = "shop.bill") -> Envelope:
         receiver=receiver,
         sent_at=Clock.time,
         payload={},
+        is_kept=True,
         text=f"text {number}",
     )
 
@@ -354,6 +355,15 @@ def test_spool_is_empty(outbox: Outbox) -> None:
     outbox.add(envelopes(1))
 
     assert not outbox.has_spooled()
+
+
+def test_outbox_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    """To look for rows makes no file."""
+    outbox = Store(f"sqlite:///{tmp_path / 'none.sqlite3'}").outbox
+
+    assert not outbox.has_spooled()
+    assert outbox.take_due(1, lease_seconds=1) == []
+    assert not (tmp_path / "none.sqlite3").exists()
 
 
 def test_spooled_rows_are_found_by_an_index(store: Store) -> None:

@@ -23,7 +23,7 @@ from signal_tasks.exceptions import StoreError
 from signal_tasks.references import NO_DATABASE, Database
 from signal_tasks.settlement import Settlement
 from signal_tasks.signals import DispatchFailed, EventWithdrawn
-from signal_tasks.transactions import AfterCommit, InOutbox, settling, watch_sessions
+from signal_tasks.transactions import AfterCommit, InOutbox, settling_in, watch_sessions
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 
@@ -504,7 +504,7 @@ class TestSettling:
         written: list[bool] = []
         settlement = self.settlement(written)
 
-        with settling(Database(session=lambda: session), settlement):
+        with settling_in(Database(session=lambda: session), settlement):
             session.add(Order(number=2))
             session.commit()
             session.add(Order(number=3))
@@ -517,7 +517,7 @@ class TestSettling:
         written: list[bool] = []
         settlement = self.settlement(written)
 
-        with settling(Database(session=lambda: session), settlement):
+        with settling_in(Database(session=lambda: session), settlement):
             with session.begin_nested():
                 session.add(Order(number=2))
             inside = list(written)
@@ -530,7 +530,7 @@ class TestSettling:
         written: list[bool] = []
         settlement = self.settlement(written)
 
-        with settling(Database(session=lambda: session), settlement):
+        with settling_in(Database(session=lambda: session), settlement):
             session.add(Order(number=1))
             with pytest.raises(Exception, match="UNIQUE"):
                 session.commit()
@@ -545,7 +545,7 @@ class TestSettling:
         """Only the end of the whole transaction decides about the note."""
         settlement = self.settlement([])
 
-        with settling(Database(session=lambda: session), settlement):
+        with settling_in(Database(session=lambda: session), settlement):
             session.add(Order(number=2))
             savepoint = session.begin_nested()
             savepoint.rollback()
@@ -559,7 +559,7 @@ class TestSettling:
         """A session of another database takes no note along."""
         settlement = self.settlement([], can=False)
 
-        with settling(Database(session=lambda: session), settlement):
+        with settling_in(Database(session=lambda: session), settlement):
             session.add(Order(number=2))
             session.commit()
 
@@ -571,7 +571,7 @@ class TestSettling:
         def settle(connection: Connection) -> bool:
             raise LookupError
 
-        with settling(Database(session=lambda: session), Settlement(settle)):
+        with settling_in(Database(session=lambda: session), Settlement(settle)):
             session.add(Order(number=2))
             with pytest.raises(LookupError):
                 session.commit()
@@ -583,7 +583,7 @@ class TestSettling:
         """Outside the block a commit writes no note."""
         written: list[bool] = []
 
-        with settling(Database(session=lambda: session), self.settlement(written)):
+        with settling_in(Database(session=lambda: session), self.settlement(written)):
             pass
         session.add(Order(number=2))
         session.commit()
@@ -594,7 +594,7 @@ class TestSettling:
         """Where there is no session, there is no transaction to write the note in."""
         settlement = self.settlement([])
 
-        with settling(NO_DATABASE, settlement):
+        with settling_in(NO_DATABASE, settlement):
             pass
 
         assert not settlement.is_done

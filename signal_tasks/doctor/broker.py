@@ -13,6 +13,7 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import KombuError
 
+from ..broker_errors import advice_for, cause_of
 from ..terminal import printable
 from .findings import Finding, Status
 from .redis_server import Errors, check_redis
@@ -44,12 +45,20 @@ def look_at_broker(celery_app: Celery, *, seconds: float) -> Iterator[Finding]:
         return
     try:
         connection = bounded_connection(celery_app, seconds)
-        address = connection.as_uri()
-    except (ValueError, KeyError, ImportError) as error:
+        _ = connection.transport
+    except ImportError as error:
+        yield _reachable(
+            status=Status.WRONG,
+            found=f"the broker's URL needs the module {error.name}, which is not "
+            "installed.",
+            mend="Install it, or choose a redis:// or amqp:// broker.",
+        )
+        return
+    except (ValueError, KeyError) as error:
         # The error's own words may hold a part of the password.
         yield _reachable(
             status=Status.WRONG,
-            found=f"the broker's URL cannot be used ({type(error).__name__}).",
+            found=f"the broker's URL cannot be read ({type(error).__name__}).",
             mend="Write it as redis://:password@host:port/db or "
             "amqp://user:password@host:port/vhost, with the special characters of a "
             "password percent-encoded.",
@@ -60,13 +69,15 @@ def look_at_broker(celery_app: Celery, *, seconds: float) -> Iterator[Finding]:
         if refusal is not None:
             yield _reachable(
                 status=Status.WRONG,
-                found=f"the broker at {address} cannot be used: "
+                found=f"the broker at {connection.as_uri()} cannot be used: "
                 f"{said_by(refusal, connection)}.",
-                mend="Is it running, and is broker_url right? For development, "
-                "`flask signal-tasks dev` brings its own.",
+                mend=advice_for(cause_of(refusal)),
             )
             return
-        yield _reachable(status=Status.OK, found=f"the broker at {address} answers.")
+        # Of several addresses, this is the one that has answered.
+        yield _reachable(
+            status=Status.OK, found=f"the broker at {connection.as_uri()} answers."
+        )
         yield from _check_kind(connection)
         yield from _check_taking(connection, seconds)
 
@@ -112,6 +123,8 @@ def _refusal(connection: Connection) -> Exception | None:
         _ = connection.default_channel
     except errors_of(connection) as error:
         return error
+    except ValueError as error:
+        return error  # such as one about an option of the transport that is missing
     return None
 
 
@@ -177,8 +190,7 @@ def _check_taking(connection: Connection, seconds: float) -> Iterator[Finding]:
         yield _takes(
             status=Status.WRONG,
             found=f"the broker takes no message: {said_by(error, connection)}.",
-            mend="It may be out of memory or disk, read-only, or forbid this to its user. "
-            "Its own log says why.",
+            mend=advice_for(cause_of(error)),
         )
     else:
         yield _takes(status=Status.OK, found="it takes messages.")

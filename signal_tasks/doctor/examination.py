@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
 
 from celery.exceptions import QueueNotFound
 
@@ -67,7 +67,8 @@ def examine(host: FlaskHost, *, seconds: float) -> Iterator[Section]:
         kept=[one.name for one in host.bridge.registry if _is_kept(host, one)],
         once=[one.name for one in host.bridge.registry if one.once],
     )
-    yield _section("store", [Check("store-reachable", opened)], seconds)
+    # It imports SQLAlchemy, and asks several times.
+    yield _section("store", [Check("store-reachable", opened)], 2 + 2 * seconds)
 
 
 def _section(subject: str, checks: Sequence[Check], patience_seconds: float) -> Section:
@@ -191,7 +192,6 @@ def _tasks(host: FlaskHost) -> dict[str, ReceiverTask]:
 
 
 def _task_of(host: FlaskHost, receiver: Receiver) -> ReceiverTask:
-    task = host.celery_app.tasks[receiver.name]
-    if isinstance(task, ReceiverTask):
-        return task
-    raise TypeError(f"the task {receiver.name} is no receiver's")
+    tasks: Any = host.celery_app.tasks
+    task: ReceiverTask = tasks[receiver.name]
+    return task

@@ -55,8 +55,9 @@ def look_at_store(
     try:
         store = open_store()
         condition = condition_of(store)
-        outbox = None if condition.missing else store.outbox.state()
-        spooled = store.spool.state().spooled if store.spool.is_there else 0
+        is_current = not condition.missing
+        outbox = store.outbox.state() if is_current else None
+        spooled = _spooled_in(store) if is_current else 0
     except (StoreError, ConfigurationError) as error:
         yield _reachable(
             status=Status.WRONG,
@@ -76,6 +77,10 @@ def look_at_store(
     if kept or once:
         is_shared = is_shared_with(store, current_session(handlers))
         yield from check_session(is_shared, kept=kept, once=once)
+
+
+def _spooled_in(store: Store) -> int:
+    return store.spool.state().spooled if store.spool.is_there else 0
 
 
 def check_tables(missing: Sequence[str]) -> Iterator[Finding]:

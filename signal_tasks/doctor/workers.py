@@ -53,7 +53,7 @@ class WorkerFacts:
     """Its tasks; those that are receivers tell more than a name."""
 
     conf: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Celery's settings there; empty where it did not tell."""
+    """Those of Celery's settings that are set there; empty where it did not tell."""
 
     heard_at: float = 0.0
     """Our clock when it had told."""
@@ -124,7 +124,8 @@ def ask_workers(
     names = sorted(answers)
     ask = inspect(names, timeout=seconds, connection=connection)
     queues = _mapping(ask.active_queues())
-    conf = _mapping(ask.conf(with_defaults=True))
+    # With the defaults, a worker would log a warning about each broker that is not set.
+    conf = _mapping(ask.conf())
     tasks = _mapping(ask.registered(ATTRIBUTE))
     heard_at = now()
     return [
@@ -359,7 +360,7 @@ def check_prefetch(workers: Sequence[WorkerFacts]) -> Iterator[Finding]:
     greedy = [
         worker.name
         for worker in workers
-        if worker.conf.get("worker_prefetch_multiplier", 1) != 1
+        if worker.conf and worker.conf.get("worker_prefetch_multiplier", 4) != 1
     ]
     if greedy:
         yield _prefetch(

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import ColumnElement, String, delete, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    and_,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from ..dead_letters import DeadLetter, DeadLetterFilter
+from ..envelope import Envelope, is_kept, written_id
 from .database import StoreDatabase
-from .tables import dead_letters
+from .outbox import Outbox
+from .tables import dead_letters, handled, outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +45,18 @@ class StoredDeadLetters:
         self._store = store
 
     def keep(self, letter: DeadLetter) -> None:
-        """Add *letter*."""
-        facts = {name: _storable(name, fact) for name, fact in asdict(letter).items()}
+        """Add *letter*, which takes the place of its event's row in the outbox.
+
+        Raises:
+            StoreError: The database did not do it.
+        """
+        facts: dict[str, Any] = {
+            name: _storable(name, fact) for name, fact in asdict(letter).items()
+        }
         with self._store.begin() as connection:
             connection.execute(insert(dead_letters).values(facts))
+            for condition in _row_of(replace(letter, **facts)):
+                connection.execute(delete(outbox).where(condition))
 
     def find(self, wanted: DeadLetterFilter) -> list[StoredLetter]:
         """Return the letters that fit *wanted*, the oldest first."""
@@ -51,15 +71,18 @@ class StoredDeadLetters:
         with self._store.reading() as connection:
             return list(connection.scalars(query.order_by(dead_letters.c.id)))
 
-    def replay(self, number: int, publish: Callable[[DeadLetter], None]) -> bool:
-        """Publish a letter again, and forget it unless that raises.
+    def replay(self, number: int) -> bool:
+        """Let a row of the outbox take the place of a letter, to be published.
 
-        It is forgotten in a transaction that ends when it has left, so of two who
-        replay it at once, one does. If that transaction fails, the letter is there to
-        be replayed once more; its event has the same identifier then.
+        Both happen in one transaction, so of two who replay a letter at once, one does,
+        and whoever is killed has done it or not. The row is gone once it is published,
+        or, where it was delivered by the outbox, once it is handled.
 
         Returns:
             Whether it was there.
+
+        Raises:
+            StoreError: The database did not do it.
         """
         for stored in self.find(DeadLetterFilter(ids=[number])):
             with self._store.begin() as connection:
@@ -67,7 +90,13 @@ class StoredDeadLetters:
                     delete(dead_letters).where(dead_letters.c.id == number)
                 )
                 if gone.rowcount:
-                    publish(stored.letter)
+                    envelope = _envelope_of(stored.letter)
+                    _start_over(connection, envelope)
+                    Outbox(self._store).add(
+                        [envelope],
+                        connection=connection,
+                        is_spooled=not envelope.is_kept,
+                    )
                     return True
         return False
 
@@ -76,6 +105,44 @@ class StoredDeadLetters:
         with self._store.begin() as connection:
             done = connection.execute(delete(dead_letters).where(*_conditions(wanted)))
             return done.rowcount
+
+
+def _row_of(letter: DeadLetter) -> list[ColumnElement[bool]]:
+    """Return a condition for the outbox row of *letter*'s event, if it has one.
+
+    What an envelope that does not verify says of itself is believed where the row has
+    the very same text.
+    """
+    row = outbox.c
+    event_id = letter.event_id or written_id(letter.text)
+    if event_id is None:
+        return []
+    is_it = and_(row.event_id == event_id, row.receiver == letter.receiver)
+    return [is_it if letter.event_id else and_(is_it, row.text == letter.text)]
+
+
+def _envelope_of(letter: DeadLetter) -> Envelope:
+    """Return the text of *letter* as it came: this version may be unable to read it."""
+    said = written_id(letter.text)
+    is_whole = said is not None and is_kept(letter.text)
+    # Nobody is to take the place of another event by what he wrote into a message.
+    event_id = letter.event_id or (said if is_whole else None) or f"letter-{uuid4()}"
+    return Envelope(
+        id=event_id,
+        signal=letter.signal or "unknown",
+        receiver=letter.receiver,
+        sent_at=letter.died_at,
+        payload={},
+        is_kept=is_whole,
+        text=letter.text,
+    )
+
+
+def _start_over(connection: Connection, envelope: Envelope) -> None:
+    """Forget how often the event's message was handed out again."""
+    key = handled.c
+    is_it = and_(key.event_id == envelope.id, key.receiver == envelope.receiver)
+    connection.execute(update(handled).where(is_it).values(redeliveries=0))
 
 
 def _conditions(wanted: DeadLetterFilter) -> Sequence[ColumnElement[bool]]:

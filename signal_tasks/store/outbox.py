@@ -307,6 +307,7 @@ def _taken(row: RowMapping, until: datetime) -> OutboxRow:
         receiver=row["receiver"],
         sent_at=moment(row["added_at"]),
         payload={},
+        is_kept=not row["is_spooled"],
         text=row["text"],
     )
     return OutboxRow(

@@ -39,6 +39,14 @@ _FORGETFUL: Final = frozenset(
 _DEADLY: Final = frozenset({"worker killed", "worker replaced", "everything"})
 
 
+#: What happens to the publishing.
+_PUBLISHING: Final = frozenset(
+    {"none", "web killed", "broker killed", "broker stopped", "everything"}
+)
+#: Where to try what does not depend much on the store.
+_ENOUGH: Final = {"direct": "sqlite", "outbox": "postgresql"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One field of the matrix."""
@@ -78,16 +86,16 @@ class Promise:
 
 def promise_of(cell: Cell, strikes: int) -> Promise:
     """Return what the library promises for *cell*, when it is struck so often."""
-    if cell.delivery == "outbox":
-        return Promise(lost=0, doubled=0, phantom=0)
     return Promise(
         lost=_may_be_lost(cell, strikes),
         doubled=0 if cell.once or cell.fault == "none" else None,
-        phantom=0 if cell.delivery == "commit" else None,
+        phantom=0 if cell.delivery in {"outbox", "commit"} else None,
     )
 
 
 def _may_be_lost(cell: Cell, strikes: int) -> int | None:
+    if cell.delivery == "outbox":
+        return 0
     if cell.delivery == "buffered" and cell.fault != "none":
         return None
     if (cell.fault, cell.broker) in _FORGETFUL:
@@ -116,14 +124,12 @@ def all_cells() -> Iterator[Cell]:
 def _is_worthwhile(cell: Cell) -> bool:
     if cell.fault == "relay killed" and cell.delivery != "outbox":
         return False
-    if cell.delivery == "outbox":
-        return not cell.once  # its row is the inbox row
-    # The store is asked about an event of another delivery only for once=True.
-    if cell.store == "postgresql" and not cell.once:
-        return False
-    if cell.delivery in {"request", "buffered"}:
-        return not cell.once and cell.fault in {"none", "web killed", "everything"}
-    return not (cell.delivery == "commit" and cell.once)
+    if cell.delivery in {"request", "commit", "buffered"}:
+        # Behind the publishing they are as `direct` is, and ask no store.
+        is_plain = not cell.once and cell.store == "sqlite"
+        return is_plain and cell.fault in _PUBLISHING
+    # The store is asked much where an event is to be handled once.
+    return cell.once or cell.store == _ENOUGH[cell.delivery]
 
 
 def chosen(cells: Iterable[Cell], words: Iterable[str]) -> list[Cell]:

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import dataclass
-from typing import Final
 
-from sqlalchemy import Engine, inspect, text
-
-_COUNTS: Final = {
-    "committed": "SELECT count(*) FROM orders",
-    "lost": (
-        "SELECT count(*) FROM orders WHERE number NOT IN (SELECT number FROM bookings)"
-    ),
-    "doubled": (
-        "SELECT count(*) FROM (SELECT number FROM bookings"
-        " WHERE number IN (SELECT number FROM orders)"
-        " GROUP BY number HAVING count(*) > 1) AS doubled"
-    ),
-    "phantom": (
-        "SELECT count(DISTINCT number) FROM bookings"
-        " WHERE number NOT IN (SELECT number FROM orders)"
-    ),
-}
-
-_LEFT: Final = {
-    "dead": "signal_tasks_dead_letters",
-    "unfinished": "signal_tasks_outbox",
-}
+from sqlalchemy import Connection, Engine, inspect, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +17,16 @@ class Counts:
     """Orders that there are."""
 
     lost: int
-    """Orders without a booking."""
+    """Orders without a booking, and without a dead letter that could be replayed."""
+
+    buried: int
+    """Orders without a booking, but with a dead letter."""
 
     doubled: int
-    """Orders with more than one."""
+    """Orders with more than one booking."""
 
     phantom: int
-    """Bookings of orders that there are not."""
-
-    dead: int
-    """Dead letters; their events count as lost."""
+    """Numbers that were booked and are no orders."""
 
     unfinished: int
     """Rows in the outbox."""
@@ -54,25 +34,27 @@ class Counts:
 
 def count(engine: Engine) -> Counts:
     """Count what there is now."""
-    tables = inspect(engine).get_table_names()
-    queries = dict(_COUNTS)
-    for name, table in _LEFT.items():
-        queries[name] = (
-            f"SELECT count(*) FROM {table}" if table in tables else "SELECT 0"
-        )
     with engine.connect() as connection:
-        counts = {
-            name: int(connection.scalar(text(query)) or 0)
-            for name, query in queries.items()
+        orders = set(connection.scalars(text("SELECT number FROM orders")))
+        bookings = Counter(connection.scalars(text("SELECT number FROM bookings")))
+        dead = {
+            json.loads(letter)["payload"]["kwargs"]["number"]
+            for letter in _texts(connection, "signal_tasks_dead_letters")
         }
-    return Counts(**counts)
-
-
-def missing_numbers(engine: Engine) -> list[int]:
-    """Return the numbers of the orders without a booking, for whoever looks for them."""
-    query = (
-        "SELECT number FROM orders"
-        " WHERE number NOT IN (SELECT number FROM bookings) ORDER BY number"
+        unfinished = len(_texts(connection, "signal_tasks_outbox"))
+    missing = orders - bookings.keys()
+    return Counts(
+        committed=len(orders),
+        lost=len(missing - dead),
+        buried=len(missing & dead),
+        doubled=sum(bookings[number] > 1 for number in orders),
+        phantom=len(bookings.keys() - orders),
+        unfinished=unfinished,
     )
-    with engine.connect() as connection:
-        return list(connection.scalars(text(query)))
+
+
+def _texts(connection: Connection, table: str) -> list[str]:
+    """Return the envelopes in a table of the store, which may not be there."""
+    if table not in inspect(connection).get_table_names():
+        return []
+    return list(connection.scalars(text(f"SELECT text FROM {table}")))

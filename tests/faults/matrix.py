@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.faults.brokers import MissingServerError
 from tests.faults.cells import Cell, all_cells, chosen
 from tests.faults.run import Extent, Result, run
-from tests.faults.table import as_json, as_line, as_table, broken_promises
+from tests.faults.table import as_json, as_line, as_summary, as_table, broken_promises
 
 say = partial(print, flush=True)
 
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tries = list(_tries(cells, options))
     results = [one for one in tries if isinstance(one, Result)]
     write(results, options.json)
-    say(f"\n{as_table(results)}\n\nAs JSON: {options.json}")
+    say(f"\n{as_table(results)}\n\nLost / doubled / phantom of committed:\n")
+    say(f"{as_summary(results)}\n\nAs JSON: {options.json}")
     return verdict(tries)
 
 

@@ -27,15 +27,18 @@ from tests.faults.brokers import (
     running_broker,
 )
 from tests.faults.cells import Cell
-from tests.faults.program import Base
+from tests.faults.program import TIME_LIMIT_SECONDS, Base
 from tests.integration import servers
 from tests.integration.workers import ROOT
 
 WORKERS: Final = 2
 RELAYS: Final = 2
 
-VISIBILITY_SECONDS: Final = 5
+VISIBILITY_SECONDS: Final = TIME_LIMIT_SECONDS + 2
 """When Redis hands a message out again that a worker does not acknowledge."""
+
+CLAIM_SECONDS: Final = TIME_LIMIT_SECONDS + 10
+"""For how long a worker is believed to be handling an event that it has claimed."""
 
 RESUBMIT_SECONDS: Final = 4
 """When an outbox row is published again whose handler has not finished."""

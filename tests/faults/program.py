@@ -25,6 +25,10 @@ WORK_SECONDS: Final = 0.02
 """How long a handler takes before its commit, and after it."""
 
 
+TIME_LIMIT_SECONDS: Final = 6
+"""How long a handler may take; for as long nobody else is to begin on its event."""
+
+
 class Base(DeclarativeBase):
     """What the tables have in common."""
 
@@ -64,6 +68,7 @@ def create_app() -> Flask:
         name="faults.book",
         delivery=app.config["DELIVERY"],
         once=app.config["ONCE"],
+        time_limit=TIME_LIMIT_SECONDS,
     )(book)
     db.init_app(app)
     SignalTasks(app, bridge=bridge)

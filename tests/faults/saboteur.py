@@ -13,7 +13,7 @@ import psutil
 
 from tests.faults.brokers import Node, RabbitMQBroker, RedisBroker
 from tests.faults.cells import Cell
-from tests.faults.plant import VISIBILITY_SECONDS, Plant
+from tests.faults.plant import CLAIM_SECONDS, VISIBILITY_SECONDS, Plant
 
 Strike = Callable[[Plant, Random], None]
 """Does harm once, and leaves nothing behind that would not come to life by itself."""
@@ -100,8 +100,8 @@ def _kill_worker(plant: Plant, random: Random) -> None:
 def _stop_worker(plant: Plant, random: Random) -> None:
     worker = random.choice(plant.workers)
     worker.freeze()
-    # The others are to believe that it is dead, and then it lives.
-    time.sleep(VISIBILITY_SECONDS + 1.5)
+    # The broker, or the others as well, are to believe that it is dead, and then it lives.
+    time.sleep(random.choice([VISIBILITY_SECONDS, CLAIM_SECONDS]) + 1.5)
     worker.thaw()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Final
 
-from tests.faults.cells import promise_of
+from tests.faults.cells import Cell, promise_of
 from tests.faults.plant import PUBLISH_SECONDS
 from tests.faults.run import Result
 
@@ -16,7 +16,7 @@ SLACK_SECONDS: Final = 1.0
 
 _HEADINGS: Final = (
     *("fault", "delivery", "broker", "store", "strikes", "committed"),
-    *("lost", "doubled", "phantom", "slowest send"),
+    *("lost", "buried", "doubled", "phantom", "slowest send"),
 )
 
 
@@ -36,33 +36,60 @@ def broken_promises(result: Result) -> list[str]:
 
 def as_table(results: Iterable[Result]) -> str:
     """Return *results* as a table in Markdown."""
-    rows = [_HEADINGS, tuple("-" for _ in _HEADINGS), *map(_row, results)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
+    return _table([_HEADINGS, *map(_row, results)])
+
+
+def as_summary(results: Iterable[Result]) -> str:
+    """Return *results* as a table of faults and deliveries.
+
+    A field has what was lost, doubled and phantom, of what was committed, with all
+    brokers and stores that were tried.
+    """
+    fields: dict[str, dict[str, Counter[str]]] = {}
+    for result in results:
+        row = fields.setdefault(result.cell.fault, {})
+        field = row.setdefault(_delivery(result.cell), Counter())
+        field.update(asdict(result.counts))
+    deliveries = list(dict.fromkeys(name for row in fields.values() for name in row))
+    rows = [
+        [fault, *(_summed(row.get(name)) for name in deliveries)]
+        for fault, row in fields.items()
+    ]
+    return _table([["fault", *deliveries], *rows])
+
+
+def _summed(counts: Counter[str] | None) -> str:
+    if counts is None:
+        return ""
+    harm = " / ".join(str(counts[name]) for name in ("lost", "doubled", "phantom"))
+    return f"{harm} of {counts['committed']}"
+
+
+def _delivery(cell: Cell) -> str:
+    return f"{cell.delivery} once" if cell.once else cell.delivery
 
 
 def _row(result: Result) -> Sequence[str]:
     cell, counts = result.cell, result.counts
     return (
-        cell.fault,
-        f"{cell.delivery} once" if cell.once else cell.delivery,
-        cell.broker,
-        cell.store,
-        str(len(result.struck)),
-        str(counts.committed),
-        str(counts.lost),
-        str(counts.doubled),
-        str(counts.phantom),
+        *(cell.fault, _delivery(cell), cell.broker, cell.store),
+        *(str(len(result.struck)), str(counts.committed)),
+        *(str(counts.lost), str(counts.buried)),
+        *(str(counts.doubled), str(counts.phantom)),
         f"{result.slowest_send:.2f} s",
     )
 
 
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    headings, *others = rows
+    rule = ["-" * width for width in widths]
+    return "\n".join(_line(row, widths) for row in (headings, rule, *others))
+
+
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    fill = ["-" if cell == "-" else " " for cell in row]
-    cells = [
-        cell.ljust(width, f) for cell, width, f in zip(row, widths, fill, strict=True)
-    ]
-    return f"| {' | '.join(cells)} |"
+    fields = (field.ljust(width) for field, width in zip(row, widths, strict=True))
+    return f"| {' | '.join(fields)} |"
 
 
 def as_line(result: Result) -> str:

@@ -19,7 +19,7 @@ STRIKES = 7
 
 def test_outbox_is_tried_with_each_fault_broker_and_store() -> None:
     """The delivery that promises most meets everything."""
-    tried = [cell for cell in all_cells() if cell.delivery == "outbox"]
+    tried = [cell for cell in all_cells() if cell.delivery == "outbox" and cell.once]
 
     assert len(tried) == len(FAULTS) * len(BROKERS) * len(STORES)
     assert len(set(tried)) == len(tried)
@@ -41,7 +41,8 @@ def test_cells_are_chosen_by_words_of_their_names() -> None:
 @pytest.mark.parametrize(
     ("described", "promised"),
     [
-        ("everything, outbox, redis", (0, 0, 0)),
+        ("everything, outbox, redis", (0, None, 0)),
+        ("everything, outbox once, redis", (0, 0, 0)),
         ("none, direct, redis", (0, 0, None)),
         ("none, buffered, redis", (0, 0, None)),
         ("web killed, direct once, redis", (0, 0, None)),

@@ -8,9 +8,9 @@ from dataclasses import replace
 from tests.faults.cells import Cell
 from tests.faults.counting import Counts
 from tests.faults.run import Result
-from tests.faults.table import as_json, as_line, as_table, broken_promises
+from tests.faults.table import as_json, as_line, as_summary, as_table, broken_promises
 
-COUNTS = Counts(committed=90, lost=0, doubled=0, phantom=0, dead=0, unfinished=0)
+COUNTS = Counts(committed=90, lost=0, buried=0, doubled=0, phantom=0, unfinished=0)
 RESULT = Result(
     cell=Cell(fault="web killed", delivery="outbox", broker="redis", store="sqlite"),
     seed=1,
@@ -35,7 +35,31 @@ def test_table_is_markdown() -> None:
     assert rule.startswith("| ---------- | ----------- | ------ | ------ | ------- |")
     assert first.startswith("| web killed | outbox      | redis  | sqlite | 2       |")
     assert second.startswith("| web killed | direct once | redis  | sqlite | 2       |")
-    assert first.endswith("| 90        | 0    | 0       | 0       | 0.25 s       |")
+    assert first.endswith(
+        "| 90        | 0    | 0      | 0       | 0       | 0.25 s       |"
+    )
+
+
+def test_summary_adds_up_brokers_and_stores() -> None:
+    """Faults are the lines, deliveries the columns; what was not tried is left out."""
+    elsewhere = replace(RESULT.cell, broker="rabbitmq")
+    lost = replace(COUNTS, lost=2, phantom=3)
+    once = replace(RESULT.cell, fault="none", delivery="direct", once=True)
+
+    summary = as_summary(
+        [
+            RESULT,
+            replace(RESULT, cell=elsewhere, counts=lost),
+            replace(RESULT, cell=once),
+        ]
+    )
+
+    assert summary.splitlines() == [
+        "| fault      | outbox           | direct once     |",
+        "| ---------- | ---------------- | --------------- |",
+        "| web killed | 2 / 0 / 3 of 180 |                 |",
+        "| none       |                  | 0 / 0 / 0 of 90 |",
+    ]
 
 
 def test_line_tells_what_there_is() -> None:

@@ -23,6 +23,7 @@ class Proxy:
         self._broker = urlsplit(broker_url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._clients: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._speaks = threading.Event()
         self._speaks.set()
@@ -40,6 +41,11 @@ class Proxy:
         for one in self._sockets:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+    def say(self, data: bytes) -> None:
+        """Send *data* to all clients that there are, as if the broker had said it."""
+        for client in self._clients:
+            client.sendall(data)
 
     @contextmanager
     def silence(self) -> Iterator[None]:
@@ -68,6 +74,7 @@ class Proxy:
                     (self._broker.hostname, self._broker.port)
                 )
                 self._sockets += [client, upstream]
+                self._clients.append(client)
                 self._run(self._pass_on, client, upstream)
                 self._run(self._pass_on, upstream, client)
 

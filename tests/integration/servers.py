@@ -134,6 +134,15 @@ def rabbitmq_queues(server: Server) -> Iterator[str]:
             connection.default_channel.exchange_delete(exchange)
 
 
+def delete_from_rabbitmq(url: str, name: str) -> None:  # pragma: no cover  # as above
+    """Delete the queue *name*, and what workers of that queue alone have declared."""
+    with Connection(url) as connection:
+        connection.default_channel.queue_delete(name)
+        for exchange in (name, f"{name}.pidbox", f"reply.{name}.pidbox"):
+            connection.default_channel.exchange_delete(exchange)
+        connection.default_channel.exchange_delete(f"{name}.events")
+
+
 @contextmanager
 def postgresql_database(server: Server) -> Iterator[str]:
     """Give the URL of a database of our own, which is dropped afterwards.

@@ -152,7 +152,8 @@ def publications(app: Flask) -> Iterator[list[EventPublished]]:
 
 def close_connections(app: Flask) -> None:
     """Close what *app* has open to its broker, for sockets must not be left to chance."""
-    app.extensions["signal_tasks"].publisher._producers().connections.force_close_all()
+    for way in app.extensions["signal_tasks"].publisher._ways.values():
+        way.lines.close()
 
 
 def as_environment(prefix: str, config: Mapping[str, object]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from signal_tasks import PublishError
+from signal_tasks.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.servers import free_port
 from tests.integration.proxy import Proxy, proxy_to
 from tests.integration.shop import create_app, signals
@@ -85,9 +86,10 @@ def test_silent_broker_holds_a_send_up_no_longer_than_the_timeout(web: Web) -> N
 
 
 def test_broker_that_speaks_again_is_sent_to_again(web: Web) -> None:
-    """After a send has failed, the next one works without any help."""
+    """Soon after a send has failed, the next ones work without any help."""
     with web.proxy.silence(), pytest.raises(PublishError):
         web.send()
+    time.sleep(FIRST_PAUSE_SECONDS)
 
     event_id = web.send()
 

@@ -1,0 +1,214 @@
+"""A line to the broker: a connection of Celery's, and what it knows of its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from celery import Celery
+from kombu import Connection, Producer
+from kombu.exceptions import OperationalError
+
+Clock = Callable[[], float]
+
+#: One attempt for each of the broker's addresses, without a pause.
+_ONE_ATTEMPT: Final = {
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
+
+
+class BlockedError(TimeoutError):
+    """The broker says that it takes no messages for now."""
+
+
+class Line:
+    """A connection with one channel, for one send at a time.
+
+    To make one is to connect.
+
+    Args:
+        celery_app: Knows the broker.
+        timeout_seconds: How long a single wait may take.
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(
+        self, celery_app: Celery, timeout_seconds: float, clock: Clock
+    ) -> None:
+        self.made_at = clock()
+        self.taken_at = self.made_at
+        """When it was made, and when a send has last begun to use it."""
+        self._is_blocked = False
+        self.refused: set[str] = set()
+        """Identifiers of the messages that the broker has sent back."""
+        self._unconfirmed: dict[int, str] = {}
+        self._tag = 0
+        self._task_id = ""
+        self.connection = self._new_connection(celery_app, timeout_seconds)
+        try:
+            self.channel = self._open_channel()
+            self.has_confirms = hasattr(self.channel, "confirm_select")
+            """Whether the broker says later what it has taken; see :meth:`settle`."""
+            if self.has_confirms:
+                self._ask_for_confirms()
+            self._pulse = self._find_pulse()
+        except BaseException:
+            self.close()
+            raise
+        self.producer: Producer = celery_app.amqp.Producer(self.channel)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether nothing is known to be wrong with it."""
+        try:
+            if self.has_confirms:
+                self._listen()
+            elif self._pulse is not None:
+                return self._pulse.is_connected and not self._pulse.can_read(0)
+        except Exception:  # noqa: BLE001  # whatever it is, this line will not do
+            return False
+        return True
+
+    def forget_declarations(self) -> None:
+        """Let queues be declared again, which the broker may have lost."""
+        declared: set[object] | None = self.connection.declared_entities
+        if declared:
+            declared.clear()
+
+    def options(self, task_id: str, seconds: float) -> dict[str, Any]:
+        """Return Celery's options to publish the message of a task over this line.
+
+        Args:
+            task_id: Identifies the message; it is the next to be published.
+            seconds: How long that may take.
+
+        Raises:
+            TimeoutError: That is no time at all.
+        """
+        if seconds <= 0:
+            raise TimeoutError("the time for it was over before its turn came")
+        self._task_id = task_id
+        options = {"task_id": task_id, "producer": self.producer}
+        if not self.has_confirms:
+            return options
+        # What no queue would get is acknowledged otherwise.
+        return {"timeout": seconds, "mandatory": True, **options}
+
+    def settle(self, deadline: float, clock: Clock) -> None:
+        """Wait until the broker has said what became of all that was published.
+
+        Raises:
+            TimeoutError: It has not, until *deadline*.
+        """
+        while self._unconfirmed:
+            left = deadline - clock()
+            if left <= 0 and self._is_blocked:
+                raise BlockedError
+            if left <= 0:
+                raise TimeoutError("the broker has not confirmed the message")
+            with suppress(TimeoutError):
+                self.connection.drain_events(timeout=left)
+
+    def has(self, task_id: str) -> bool:
+        """Tell whether the broker has what was published as *task_id*."""
+        return not (task_id in self.refused or task_id in self._unconfirmed.values())
+
+    def close(self) -> None:
+        """Hang up, without another word to a broker that may not listen."""
+        if self.connection.transport.driver_type == "amqp":
+            self.connection.collect()  # close() would wait for an answer
+        else:
+            self.connection.close()
+
+    def _new_connection(self, celery_app: Celery, timeout_seconds: float) -> Connection:
+        plain = celery_app.connection_for_write()
+        patience = timeout_seconds / (len(plain.alt) or 1)
+        chosen = celery_app.conf.broker_transport_options
+        options: dict[str, object] = dict(_ONE_ATTEMPT)
+        if plain.transport.driver_type == "redis":
+            options |= _shortest(chosen, "socket_timeout", timeout_seconds)
+            options |= _shortest(chosen, "socket_connect_timeout", patience)
+            options |= {"socket_keepalive": chosen.get("socket_keepalive", True)}
+            # Either would be a wait on top of the one for the answer.
+            options |= {"health_check_interval": 0, "retry_on_timeout": False}
+        elif plain.transport.driver_type == "amqp":
+            options |= _shortest(chosen, "read_timeout", timeout_seconds)
+            options |= _shortest(chosen, "write_timeout", timeout_seconds)
+            options |= {"on_blocked": self._block, "on_unblocked": self._unblock}
+            # It would wait for each message on its own.
+            options |= {"confirm_publish": False}
+        return celery_app.connection_for_write(
+            connect_timeout=patience, transport_options=options
+        )
+
+    def _open_channel(self) -> Any:
+        connection = self.connection
+        for _ in connection.alt[1:]:
+            try:
+                return connection.default_channel
+            except connection.connection_errors + (OperationalError,):  # noqa: RUF005
+                connection.maybe_switch_next()
+        return connection.default_channel
+
+    def _ask_for_confirms(self) -> None:
+        self.channel.confirm_select()
+        self.channel.events["basic_ack"].add(self._confirm)
+        self.channel.events["basic_nack"].add(self._refuse)
+        self.channel.events["basic_return"].add(self._take_back)
+        # Counted here, for Celery may publish an event of its own beside each message.
+        basic_publish = self.channel.basic_publish
+
+        def publish(*args: object, **options: object) -> object:
+            result = basic_publish(*args, **options)
+            self._tag += 1
+            self._unconfirmed[self._tag] = self._task_id
+            return result
+
+        self.channel.basic_publish = publish
+
+    def _listen(self) -> None:
+        """Hear what the broker has said meanwhile, such as a good-bye."""
+        with suppress(TimeoutError):
+            while True:
+                self.connection.drain_events(timeout=0)
+
+    def _find_pulse(self) -> Any:
+        """Return a connection of redis-py, which would connect again on its own."""
+        if self.connection.transport.driver_type != "redis":
+            return None
+        # Connected now, in time, and not at the first send.
+        with self.channel.conn_or_acquire() as client:
+            client.ping()
+        return self.channel.client.client().connection
+
+    def _confirm(self, tag: int, multiple: bool) -> None:
+        if not multiple:
+            self._unconfirmed.pop(tag, None)
+            return
+        for one in [one for one in self._unconfirmed if one <= tag]:
+            del self._unconfirmed[one]
+
+    def _refuse(self, tag: int, multiple: bool) -> None:
+        first = 0 if multiple else tag
+        for one, task_id in tuple(self._unconfirmed.items()):
+            if first <= one <= tag:
+                self.refused.add(task_id)
+                del self._unconfirmed[one]
+
+    def _take_back(self, _error: object, _to: str, _key: str, message: Any) -> None:
+        self.refused.add(message.properties.get("correlation_id", ""))
+
+    def _block(self, _reason: str) -> None:
+        self._is_blocked = True
+
+    def _unblock(self) -> None:
+        self._is_blocked = False
+
+
+def _shortest(chosen: Mapping[str, Any], name: str, seconds: float) -> dict[str, float]:
+    """Return the option *name*, as the user has set it unless that is too long."""
+    return {name: min(chosen.get(name) or seconds, seconds)}
