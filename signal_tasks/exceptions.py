@@ -13,6 +13,7 @@
     +-- RefusedError                         an envelope that this worker will not run
     |   +-- MalformedEnvelopeError (ValueError)
     |   +-- UnsupportedVersionError (ValueError)
+    |   +-- UnreadableMessageError (ValueError)
     |   +-- SignatureError (ValueError)
     |   +-- UnknownReceiverError (LookupError)
     |   +-- DecodeError (ValueError)
@@ -202,6 +203,10 @@ class UnsupportedVersionError(RefusedError, ValueError):
         )
         self.version = version
         self.supported = supported
+
+
+class UnreadableMessageError(RefusedError, ValueError):
+    """Something in a queue is no message of Celery's, or its body cannot be read."""
 
 
 class SignatureError(RefusedError, ValueError):
