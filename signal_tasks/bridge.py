@@ -36,6 +36,7 @@ from .references import (
 )
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
 from .relay_receiver import RelayReceivers
+from .relaying import Relaying
 from .signals import DispatchFailed
 from .tasks import ReceiverTasks, split_options
 from .typing import Adapt, Condition, Delivery, Extract, Handler, HandlerT
@@ -109,7 +110,7 @@ class Bridge:
         self._relays = RelayReceivers(self._deliver)
         self._adaptations: dict[Signal, Adapt] = {}
         self._hosts = Hosts()
-        self._own_host: CeleryHost | None = None
+        self._own_host: PlainHost | None = None
         if on_error not in ("raise", "log"):
             raise ConfigurationError("Bridge(on_error=...) is 'raise' or 'log'.")
         prepare_for(delivery_named(delivery))
@@ -317,6 +318,25 @@ class Bridge:
         """
         self._hosts.add(host)
         self._tasks.serve(host)
+
+    def relaying(self) -> Relaying:
+        """Return a relay for the outbox of the Celery app that the bridge was given.
+
+        For programs without Flask, whose dead letters were replayed or which want the
+        relay in a process of its own: ``bridge.relaying().run(threading.Event())``.
+        Workers bring one along where a receiver's delivery is ``"outbox"``.
+
+        Raises:
+            ConfigurationError: The bridge has no Celery app of its own, or no store.
+
+        .. versionadded:: 0.1
+        """
+        if self._own_host is None:
+            raise ConfigurationError(
+                "the bridge was given no Celery app. With Flask, run `flask signal-tasks "
+                "relay`; without, make it with Bridge(celery_app, store=...)."
+            )
+        return self._own_host.relaying()
 
     def rehearse(
         self, signal: Signal, sender: object, kwargs: Mapping[str, object]

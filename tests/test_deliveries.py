@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -160,6 +161,24 @@ def test_default_delivery_is_chosen_for_the_bridge(
     signal.send()
 
     assert rows_of(store) == ["bill"]
+
+
+def test_bridge_has_a_relay(
+    bridge: Bridge, broker: Broker, store: Store, signal: Signal
+) -> None:
+    """A program without Flask publishes the rows of its outbox by itself."""
+    bridge.async_receiver(signal, name="bill", delivery="outbox")(ignore)
+    signal.send()
+
+    bridge.relaying().run_once(Event())
+
+    assert broker.names() == ["bill"]
+
+
+def test_bridge_without_a_celery_app_has_no_relay() -> None:
+    """With Flask there is a command for it."""
+    with pytest.raises(ConfigurationError, match="flask signal-tasks relay"):
+        Bridge().relaying()
 
 
 def test_unknown_default_delivery_is_refused(celery_app: Celery) -> None:

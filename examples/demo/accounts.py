@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec
 
@@ -12,6 +13,7 @@ from werkzeug import Response
 
 from .forms import FormError
 from .models import User, db
+from .signals import this_app, user_registered
 
 P = ParamSpec("P")
 Answer = str | Response
@@ -23,9 +25,31 @@ def store(user: User) -> None:
     Raises:
         FormError: The address is taken.
     """
-    db.session.add(user)
-    try:
+    with _unless_taken():
+        db.session.add(user)
         db.session.commit()
+
+
+def register(user: User) -> None:
+    """Store a new user, and say so in the same transaction.
+
+    The welcome letter's event is a row of it, so there is a letter if, and only if,
+    there is a user.
+
+    Raises:
+        FormError: The address is taken.
+    """
+    with _unless_taken():
+        db.session.add(user)
+        db.session.flush()
+        user_registered.send(this_app(), user=user)
+        db.session.commit()
+
+
+@contextmanager
+def _unless_taken() -> Iterator[None]:
+    try:
+        yield
     except IntegrityError:
         db.session.rollback()
         raise FormError("Somebody has registered with this address.") from None

@@ -51,7 +51,7 @@ def start_clock(_sender: Flask, **_extra: object) -> None:
 # The welcome e-mail
 
 
-@async_receiver(user_registered, extract=picks.recipient)
+@async_receiver(user_registered, extract=picks.recipient, delivery="outbox")
 @recorded
 def send_welcome_email(
     _sender: Flask, *, user_id: int, name: str, email: str, **_extra: object

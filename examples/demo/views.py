@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 from . import accounts, cache, csrf, forms
 from .accounts import Answer, login_required
 from .models import Activity, Change, Count, Record, TemplateRender, User, db
-from .signals import profile_changed, this_app, user_action, user_registered
+from .signals import profile_changed, this_app, user_action
 from .storage import outbox
 
 _SHOWN: Final = 15
@@ -55,12 +55,11 @@ def register() -> Answer:
     try:
         user = User(name=forms.name(), email=forms.email())
         user.set_password(forms.new_password())
-        accounts.store(user)
+        accounts.register(user)
     except forms.FormError as error:
         flash(str(error))
         return redirect(url_for("pages.register_form"))
     accounts.log_in(user)
-    user_registered.send(this_app(), user=user)
     user_action.send(this_app(), action="register", user_id=user.id)
     return redirect(url_for("pages.profile"))
 
