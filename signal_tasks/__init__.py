@@ -27,6 +27,7 @@ from .exceptions import (
     StoreError,
     TooManyDeliveriesError,
     UnknownReceiverError,
+    UnreadableMessageError,
     UnsupportedVersionError,
 )
 from .flask import SignalTasks
@@ -79,6 +80,7 @@ __all__ = [
     "Tombstone",
     "TooManyDeliveriesError",
     "UnknownReceiverError",
+    "UnreadableMessageError",
     "UnsupportedVersionError",
     "async_receiver",
     "context",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kombu.exceptions import OperationalError
+from kombu import exceptions
+
+#: What kombu may have made of another error; the second one came with kombu 5.7.
+WRAPPERS: Final[tuple[type[Exception], ...]] = (
+    exceptions.OperationalError,
+    getattr(exceptions, "BatchPublishError", exceptions.OperationalError),
+)
 
 _DEFAULT: Final = (
     "Is it running, and is broker_url right? For development, `flask signal-tasks dev` "
@@ -58,7 +64,7 @@ _ADVICE_BY_WORD: Final = {
 
 def cause_of(error: Exception) -> Exception:
     """Return what is behind *error*, which kombu may have made its own of."""
-    if isinstance(error, OperationalError) and isinstance(error.__cause__, Exception):
+    if isinstance(error, WRAPPERS) and isinstance(error.__cause__, Exception):
         return error.__cause__
     return error
 

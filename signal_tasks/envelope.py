@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeGuard
@@ -60,9 +60,13 @@ _KEPT = ',"outbox":true'
 _dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Envelope:
-    """One event on its way to one receiver."""
+    """One event on its way to one receiver.
+
+    Nobody changes one. To freeze it would make each more than twice as expensive, and a
+    send makes one for each handler.
+    """
 
     id: str
     """The event's identifier, shared by the envelopes of all its receivers."""
@@ -140,7 +144,12 @@ class Seal:
             "payload": payload,
             "context": context,
         }
-        sign = self._begin(_dump(event).removesuffix("}"))
+        start = _dump(event).removesuffix("}")
+        sign = self._signatures.begin(start) if self._signatures else _no_signature
+        rests = [
+            f',"receiver":{_dump(receiver)}{_KEPT if receiver in kept else ""}'
+            for receiver in receivers
+        ]
         return [
             Envelope(
                 id=id,
@@ -151,11 +160,9 @@ class Seal:
                 payload=payload,
                 context=context,
                 is_kept=receiver in kept,
-                text=sign(
-                    f',"receiver":{_dump(receiver)}{_KEPT if receiver in kept else ""}'
-                ),
+                text=f'{start}{rest}{_SEPARATOR}{sign(rest)}"}}',
             )
-            for receiver in receivers
+            for receiver, rest in zip(receivers, rests, strict=True)
         ]
 
     def open(self, text: object) -> Envelope:
@@ -180,11 +187,6 @@ class Seal:
             raise UnsupportedVersionError(int(version[1]), supported=(VERSION,))
         self._verify(version.string)
         return _parse(version.string)
-
-    def _begin(self, start: str) -> Callable[[str], str]:
-        """Return a function of a text's rest that returns the whole, signed."""
-        sign = self._signatures.begin(start) if self._signatures else _no_signature
-        return lambda rest: f'{start}{rest}{_SEPARATOR}{sign(rest)}"}}'
 
     def _verify(self, text: str) -> None:
         unsigned, separator, rest = text.rpartition(_SEPARATOR)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
 from celery import Celery
@@ -45,6 +45,8 @@ class Line:
         self._is_blocked = False
         self.refused: set[str] = set()
         """Identifiers of the messages that the broker has sent back."""
+        self._timeout_seconds = timeout_seconds
+        self._declared: set[str] = set()
         self._unconfirmed: dict[int, str] = {}
         self._tag = 0
         self._task_id = ""
@@ -55,26 +57,43 @@ class Line:
             """Whether the broker says later what it has taken; see :meth:`settle`."""
             if self.has_confirms:
                 self._ask_for_confirms()
-            self._pulse = self._find_pulse()
+            self.redis = self._find_redis()
+            """The connection of redis-py, where the broker is Redis; else None."""
         except BaseException:
             self.close()
             raise
         self.producer: Producer = celery_app.amqp.Producer(self.channel)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether nothing is known to be wrong with it."""
-        try:
-            if self.has_confirms:
-                self._listen()
-            elif self._pulse is not None:
-                return self._pulse.is_connected and not self._pulse.can_read(0)
-        except Exception:  # noqa: BLE001  # whatever it is, this line will not do
-            return False
-        return True
+    def check(self) -> None:
+        """Make sure that redis-py does not have to connect again, which it would do.
+
+        Raises:
+            ConnectionError: The connection is lost.
+        """
+        if self.redis is not None and self.redis.can_read(0):
+            raise ConnectionError("the broker has ended the connection")
+
+    def batching(self, size: int) -> AbstractContextManager[object]:
+        """Return a context in which kombu sends *size* messages with one round trip.
+
+        Where it cannot do that, it sends each at once.
+        """
+        producer: Any = self.producer
+        if size > 1 and getattr(producer, "supports_batch_publish", False):
+            batch: AbstractContextManager[object] = producer.batch(size)
+            return batch
+        return nullcontext()
+
+    def declare(self, queues: Iterable[Any]) -> None:
+        """Make sure that *queues* are there, once on each line."""
+        for queue in queues:
+            if queue.name not in self._declared:
+                self.producer.maybe_declare(queue)
+                self._declared.add(queue.name)
 
     def forget_declarations(self) -> None:
         """Let queues be declared again, which the broker may have lost."""
+        self._declared.clear()
         declared: set[object] | None = self.connection.declared_entities
         if declared:
             declared.clear()
@@ -91,12 +110,21 @@ class Line:
         """
         if seconds <= 0:
             raise TimeoutError("the time for it was over before its turn came")
-        self._task_id = task_id
-        options = {"task_id": task_id, "producer": self.producer}
         if not self.has_confirms:
-            return options
+            return {}
+        self._task_id = task_id
         # What no queue would get is acknowledged otherwise.
-        return {"timeout": seconds, "mandatory": True, **options}
+        return {"timeout": seconds, "mandatory": True}
+
+    def patience(self, seconds: float) -> float | None:
+        """Return how long to wait for a reply; None stands for as long as ever.
+
+        Raises:
+            TimeoutError: There is no time at all.
+        """
+        if seconds <= 0:
+            raise TimeoutError("the time for it was over before its turn came")
+        return seconds if seconds < 0.9 * self._timeout_seconds else None
 
     def settle(self, deadline: float, clock: Clock) -> None:
         """Wait until the broker has said what became of all that was published.
@@ -170,14 +198,7 @@ class Line:
 
         self.channel.basic_publish = publish
 
-    def _listen(self) -> None:
-        """Hear what the broker has said meanwhile, such as a good-bye."""
-        with suppress(TimeoutError):
-            while True:
-                self.connection.drain_events(timeout=0)
-
-    def _find_pulse(self) -> Any:
-        """Return a connection of redis-py, which would connect again on its own."""
+    def _find_redis(self) -> Any:
         if self.connection.transport.driver_type != "redis":
             return None
         # Connected now, in time, and not at the first send.

@@ -20,7 +20,7 @@ from amqp.exceptions import AMQPError, MessageNacked
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from .broker_errors import cause_of, is_of_the_broker
+from .broker_errors import WRAPPERS, cause_of, is_of_the_broker
 from .line import Clock, Line
 
 #: To connect keeps the interpreter busy for some milliseconds, which those that send
@@ -122,11 +122,7 @@ class Lines:
 
     def _pop(self) -> Line | None:
         with suppress(IndexError):
-            while True:
-                line = self._idle.pop()
-                if line.is_alive:
-                    return line
-                line.close()
+            return self._idle.pop()
         return None
 
     def _wait(self, deadline: float) -> Line:
@@ -136,15 +132,16 @@ class Lines:
             known, given_back = self._failures, self._given_back
             try:
                 while True:
-                    self._connect_soon()
                     line = self._pop()
                     if line is not None:
                         return line
-                    if self._failures > known and not self._in_use:
+                    is_lost = self._failures > known
+                    if is_lost and not (self._in_use or self._connecting):
                         raise self._failure()
                     seconds = deadline - self._clock()
                     if seconds <= 0:
                         raise _too_late(is_crowded=self._given_back > given_back)
+                    self._connect_soon()
                     # Of those who wait, one looks from time to time whether it is time
                     # for one more line.
                     self._changed.wait(min(seconds, _PACE_SECONDS * self._waiting))
@@ -169,9 +166,11 @@ class Lines:
     def _connect(self) -> None:
         """Make a line; and another one, while sends wait and none gives one back."""
         try:
-            while celery_app := self._celery_app():
+            while True:
                 before = self._given_back
-                line = Line(celery_app, self._timeout_seconds, self._clock)
+                line = self._new_line()
+                if line is None:
+                    break
                 is_enough = self._given_back > before
                 self.give_back(line)
                 with self._changed:
@@ -183,6 +182,12 @@ class Lines:
         finally:
             self._connecting -= 1
             self._tell_all()
+
+    def _new_line(self) -> Line | None:
+        celery_app = self._celery_app()
+        if celery_app is None:
+            return None
+        return Line(celery_app, self._timeout_seconds, self._clock)
 
     def _failure(self) -> Exception:
         """Return what kept the last line from being made, for one of many to raise."""
@@ -209,4 +214,4 @@ def _broker_errors(transport: Any) -> tuple[type[Exception], ...]:
     errors = (*transport.connection_errors, *transport.channel_errors)
     # kombu counts KeyError among those of Redis, for the sake of its event loop.
     own = {error for error in errors if error is not KeyError}
-    return (OperationalError, AMQPError, MessageNacked, OSError, *own)
+    return (*WRAPPERS, AMQPError, MessageNacked, OSError, *own)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from .batch import Batch
+from .batch import Batch, Formats
 from .breaker import Breaker
 from .broker_errors import QUEUE_ADVICE, advice_for, cause_of
 from .envelope import Envelope
@@ -51,8 +51,9 @@ class CeleryPublisher:
         # A forked child must not talk over its parent's sockets, and must not drop
         # them either: closing its copy of a socket ends the parent's conversation.
         self._ways: dict[int, _Way] = {}
+        self._lines: dict[int, Lines] = {}
         # Before the garbage collector comes to the sockets, for it warns of open ones.
-        weakref.finalize(self, _close_own, self._ways).atexit = False
+        weakref.finalize(self, _close_own, self._lines).atexit = False
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Hand *envelopes* to the broker, in order, over one connection.
@@ -82,7 +83,7 @@ class CeleryPublisher:
             raise _not_asked(batch, way.last_failure)
         deadline = self._clock() + self._timeout_seconds
         try:
-            batch.publish(way.lines, deadline, self._clock)
+            batch.publish(way.lines, way.formats, deadline, self._clock)
         except way.lines.errors as error:
             cause = cause_of(error)
             way.last_failure = f"({type(cause).__name__}). {advice_for(cause)}"
@@ -95,8 +96,10 @@ class CeleryPublisher:
         way = self._ways.get(os.getpid())
         if way is None:
             lines = Lines(self._celery_app, self._timeout_seconds, self._clock)
-            way = _Way(lines, Breaker(self._clock))
+            formats = Formats(self._celery_app, self._registry)
+            way = _Way(lines, formats, Breaker(self._clock))
             way = self._ways.setdefault(os.getpid(), way)
+            self._lines[os.getpid()] = way.lines
         return way
 
     def _address(self) -> str:
@@ -108,16 +111,17 @@ class _Way:
     """The way to the broker that one process has."""
 
     lines: Lines
+    formats: Formats
     breaker: Breaker
 
     last_failure: str = ""
     """What kept the broker from its work, and what to do about it."""
 
 
-def _close_own(ways: dict[int, _Way]) -> None:
-    way = ways.pop(os.getpid(), None)
-    if way is not None:
-        way.lines.close()
+def _close_own(lines: dict[int, Lines]) -> None:
+    own = lines.pop(os.getpid(), None)
+    if own is not None:
+        own.close()
 
 
 def _not_taken(batch: Batch, address: str, failure: str) -> PublishError:
@@ -126,6 +130,7 @@ def _not_taken(batch: Batch, address: str, failure: str) -> PublishError:
         f"{failure}",
         receivers=(*batch.unmade, *batch.refused, *batch.left),
         unsent=(*batch.refused, *batch.left),
+        events=batch.events,
     )
 
 
@@ -146,10 +151,14 @@ def _raise_what_failed(batch: Batch) -> None:
             f"the broker refused it ({type(error).__name__}). {QUEUE_ADVICE}",
             receivers=receivers,
             unsent=unsent,
+            events=batch.events,
+            is_outage=False,
         ) from error
     for error in batch.unmade.values():
         raise PublishError(
             f"Celery made no message of it ({type(error).__name__}). Mend the "
             "receiver's options, or Celery's settings, where the traceback points.",
             receivers=receivers,
+            events=batch.events,
+            is_outage=False,
         ) from error

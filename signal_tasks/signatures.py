@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from itsdangerous import Signer
-from itsdangerous.encoding import base64_encode
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class Signatures:
@@ -29,30 +32,42 @@ class Signatures:
             key_derivation="hmac",
             digest_method=hashlib.sha256,
         )
-        # To copy one costs half of what making one does.
-        self._blank = [
-            hmac.new(signer.derive_key(key), digestmod=hashlib.sha256)
-            for key in signer.secret_keys
-        ]
+        self._keys = [_Key(signer.derive_key(key)) for key in signer.secret_keys]
 
     def begin(self, start: str) -> Callable[[str], str]:
         """Return a function of a text's rest that signs *start* and rest together."""
-        begun = self._blank[-1].copy()
-        begun.update(start.encode())
-
-        def sign(rest: str) -> str:
-            whole = begun.copy()
-            whole.update(rest.encode())
-            return base64_encode(whole.digest()).decode()
-
-        return sign
+        return self._keys[-1].begin(start.encode())
 
     def verifies(self, text: bytes, signature: str) -> bool:
         """Tell whether one of the keys made *signature* of *text*."""
-        given = signature.encode()
-        for blank in reversed(self._blank):
-            whole = blank.copy()
-            whole.update(text)
-            if hmac.compare_digest(base64_encode(whole.digest()), given):
-                return True
-        return False
+        return any(
+            hmac.compare_digest(key.begin(text)(""), signature)
+            for key in reversed(self._keys)
+        )
+
+
+class _Key:
+    """Signs by HMAC as it is defined (RFC 2104), for Python's own is slow to copy.
+
+    Args:
+        derived: As long as a digest, and so shorter than a block.
+    """
+
+    def __init__(self, derived: bytes) -> None:
+        block = derived.ljust(hashlib.sha256().block_size, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def begin(self, start: bytes) -> Callable[[str], str]:
+        """Return a function of a text's rest that signs *start* and rest together."""
+        begun, prepared = self._inner.copy(), self._outer
+        begun.update(start)
+
+        def sign(rest: str) -> str:
+            inner, outer = begun.copy(), prepared.copy()
+            inner.update(rest.encode())
+            outer.update(inner.digest())
+            encoded = b2a_base64(outer.digest(), newline=False)
+            return encoded.translate(_URL_SAFE, b"=").decode()
+
+        return sign

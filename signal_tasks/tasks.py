@@ -192,21 +192,29 @@ class ReceiverTasks:
                     options=options,
                 )
 
-    def _on_unknown(self, sender: Any, message: Any, name: str, **_: object) -> None:
-        """Say what an unknown task of ours means; Celery only says that it is unknown."""
+    def _on_unknown(
+        self, sender: Any, message: Any, name: str, **_: object
+    ) -> bool | None:
+        """Say what an unknown task of ours means; Celery only says that it is unknown.
+
+        Returns:
+            Whether it is kept; None where that is no business of ours.
+        """
+        answer: bool | None = None
         for host in tuple(self._hosts):
             if host.celery_app is sender.app and EVENT_HEADER in message.headers:
                 try:
                     self._registry.get(name)
                 except UnknownReceiverError as error:
                     refuse(host.application, name, error)
-                    bury(
+                    answer = bury(
                         host,
                         receiver=name,
                         text=_text_in(message),
                         error=error,
                         attempts=message.headers.get("retries") or 0,
                     )
+        return answer
 
 
 def _longest_run(task: Any) -> float:

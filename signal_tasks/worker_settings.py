@@ -28,6 +28,7 @@ _celerys: Any = flatten(NAMESPACES)
 _CELERYS: Mapping[str, object] = {name: option.default for name, option in _celerys}
 
 _WORKER: Mapping[str, object] = {
+    "worker_consumer": "signal_tasks.worker_consumer:WorkerConsumer",
     # A message that waits in a worker behind a slow one is one that another could run.
     "worker_prefetch_multiplier": 1,
     "worker_soft_shutdown_timeout": 10,

@@ -190,6 +190,28 @@ def test_message_is_given_back_where_it_cannot_be_kept(
     assert message.ends == ["requeued"]
 
 
+def test_rejected_message_is_given_back_where_it_cannot_be_kept(
+    broker: Broker, office: Office
+) -> None:
+    """One that Celery would drop for good is not dropped unkept."""
+    office.error = StoreError("the disk is full")
+    message = Message(
+        broker, office, acks_on_failure_or_timeout=False, reject_on_worker_lost=False
+    )
+
+    message.fail(WorkerLostError("signal 9"))
+
+    assert message.ends == ["requeued"]
+
+
+def test_message_is_acknowledged_once(message: Message) -> None:
+    """A second acknowledgement does nothing, as Celery has it."""
+    message.request.acknowledge()
+    message.request.acknowledge()
+
+    assert message.ends == ["acknowledged"]
+
+
 def test_message_that_succeeds_is_acknowledged(
     message: Message, office: Office
 ) -> None:

@@ -17,6 +17,7 @@ CONTENDERS: Mapping[str, str] = {
     "delay_ignore": "delay:DelayIgnore",
     "delay_backend": "delay:DelayBackend",
     "direct": "ours:Direct",
+    "direct_public": "ours:DirectPublic",
     "request": "ours:Request",
     "commit": "transactional:Commit",
     "buffered": "ours:Buffered",

@@ -25,7 +25,8 @@ class Direct(CeleryContender):
     """
 
     name = "direct"
-    delivery: ClassVar[str] = "direct"
+    delivery: ClassVar[str | None] = None
+    receiver_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -60,6 +61,7 @@ class Direct(CeleryContender):
                 signal,
                 name=f"{self.name}.{count}.{index}",
                 delivery=self.delivery,
+                **self.receiver_options,
             )(self.handler(index))
         return signal
 
@@ -82,6 +84,16 @@ class Direct(CeleryContender):
     def settle(self) -> None:
         """Leave the app context."""
         self._context.pop()
+
+
+class DirectPublic(Direct):
+    """The same by Celery's and kombu's public ways alone, as where Redis is not short.
+
+    A priority leaves the short way into Redis, and this one comes to the same list.
+    """
+
+    name = "direct_public"
+    receiver_options: ClassVar = {"priority": 1}
 
 
 class Request(Direct):

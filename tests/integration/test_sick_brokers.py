@@ -31,7 +31,7 @@ from tests.integration.sick_brokers import (
 pytestmark = pytest.mark.integration
 
 # For a thread to get its turn on a busy machine, and for a hundred to do so.
-SLACK_SECONDS = 0.5
+SLACK_SECONDS = 1
 CROWD_SLACK_SECONDS = 2
 
 THREADS = [pytest.param(1, id="1-thread"), pytest.param(100, id="100-threads")]

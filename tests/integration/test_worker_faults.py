@@ -275,3 +275,23 @@ def test_shutdown_loses_nothing(here: Mine, how: str) -> None:
     by = second if how == "cold" else first
     assert begun[1].split() == ["begin" if how == "cold" else "end", str(by.child.pid)]
     assert here.letters() == []
+
+
+@pytest.mark.parametrize("here", ["redis"], indirect=True)
+@pytest.mark.parametrize("how", ["restart", "kill"])
+def test_worker_survives_a_broker_that_ends_during_a_task(here: Mine, how: str) -> None:
+    """A task that is running when its broker goes ends, and others run afterwards."""
+    worker = here.start_worker()
+    running = here.send("rest", seconds=3)
+    here.await_notes(running)
+
+    assert here.broker is not None
+    if how == "kill":
+        here.broker.kill()
+        here.broker.start()
+    else:
+        here.broker.restart()
+
+    assert here.await_notes(here.send("dig")) == ["dig"]
+    assert f"end {worker.child.pid}" in here.await_notes(running, 2)
+    assert worker.child.exit_code is None

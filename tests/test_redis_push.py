@@ -1,0 +1,254 @@
+"""The short way into Redis, beside kombu's."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+from blinker import NamedSignal, Signal
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu import Queue
+
+from signal_tasks import Bridge, PublishError, redis_push
+from signal_tasks import batch as batch_module
+from signal_tasks.dev.broker import running_broker
+from signal_tasks.recipes import Recipe
+from tests.in_memory import KEY, Broker, new_celery_app
+from tests.test_recipes import common, watched
+
+PATIENCE_SECONDS = 4
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Generator[str]:
+    """Return the URL of a real broker that is ours alone."""
+    with running_broker() as broker:
+        yield broker.url
+
+
+@pytest.fixture
+def client(redis_url: str) -> Generator[redis.Redis]:
+    """Return a client of the broker, which is empty."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        yield client
+
+
+class Shop:
+    """A sender, and its queue as it is in Redis."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.celery_app = new_celery_app(broker_url=url, **settings)
+        self.bridge = Bridge(
+            self.celery_app,
+            secret_key=KEY,
+            on_error="raise",
+            publish_timeout_seconds=PATIENCE_SECONDS,
+        )
+        self.signal: Signal = NamedSignal('new "order" \\ \u00e9 %s')
+        self.queue = str(self.celery_app.conf.task_default_queue)
+
+    def receive(self, name: str = "bill", **options: Any) -> None:
+        """Connect a receiver."""
+        self.bridge.async_receiver(self.signal, name=name, **options)(print)
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
+    """Count the entries that are pushed."""
+    counts: list[int] = []
+    push = redis_push.push
+
+    def count(connection: Any, entries: Any, seconds: float | None) -> Any:
+        counts.append(sum(map(len, entries.values())))
+        return push(connection, entries, seconds)
+
+    monkeypatch.setattr(batch_module, "push", count)
+    yield counts
+
+
+def plain(entry: bytes) -> dict[str, Any]:
+    """Return what should be the same in two entries."""
+    message = json.loads(entry)
+    body = json.loads(b64decode(message["body"]))
+    return {
+        **message,
+        "body": body[1:],
+        "headers": common(message["headers"]),
+        "properties": common(message["properties"]),
+    }
+
+
+def test_entry_is_as_kombu_writes_it(redis_url: str, client: redis.Redis) -> None:
+    """But for identifiers, an entry that we push is one that kombu does."""
+    shop = Shop(redis_url)
+    shop.receive(headers={"tenant": "\u00e9 %s"})
+
+    shop.signal.send("shop")
+    with watched():
+        shop.signal.send("shop")
+
+    celerys, ours = client.lrange(shop.queue, 0, -1)
+    assert json.loads(ours).keys() == json.loads(celerys).keys()
+    assert list(json.loads(ours)["headers"]) == list(json.loads(celerys)["headers"])
+    assert plain(ours) == plain(celerys)
+
+
+def test_all_messages_of_an_event_are_pushed_at_once(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many receivers, there is one command, and each message is there once."""
+    shop = Shop(redis_url)
+    for number in range(20):
+        shop.receive(f"bill_{number}")
+
+    with counted(monkeypatch) as counts:
+        shop.signal.send("shop")
+        shop.signal.send("shop")
+
+    assert counts == [20, 20]
+    messages = Broker(shop.celery_app).take()
+    assert [one.headers["task"] for one in messages] == [
+        f"bill_{number}" for number in range(20)
+    ] * 2
+    assert len({one.headers["id"] for one in messages}) == 40
+    assert len({one.delivery_tag for one in messages}) == 40
+
+
+def test_learning_leaves_nothing_behind(redis_url: str, client: redis.Redis) -> None:
+    """The list that messages are learned from is gone afterwards."""
+    shop = Shop(redis_url)
+    shop.receive()
+
+    shop.signal.send("shop")
+
+    assert not client.keys("signal_tasks.*")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"priority": 3}, id="priority"),
+        pytest.param({"countdown": 1}, id="countdown"),
+        pytest.param({"expires": 60}, id="expires"),
+        pytest.param({"compression": "zlib"}, id="compression"),
+        pytest.param({"exchange": "nowhere", "routing_key": "x"}, id="exchange"),
+    ],
+)
+def test_other_messages_go_kombus_way(
+    redis_url: str,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+) -> None:
+    """What is not just one more entry of the queue's list is left to kombu."""
+    shop = Shop(redis_url)
+    shop.receive(**options)
+    shop.receive("pack")
+
+    with counted(monkeypatch) as counts:
+        shop.signal.send("shop")
+
+    assert counts == [1]
+
+
+def test_queue_that_expires_goes_kombus_way(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kombu prolongs the life of such a queue with each message."""
+    shop = Shop(redis_url, task_queues=[Queue("short-lived", expires=60)])
+    shop.receive(queue="short-lived")
+
+    with counted(monkeypatch) as counts:
+        shop.signal.send("shop")
+
+    assert counts == []
+    assert client.pttl("short-lived") > 0
+
+
+def test_prefixed_keys_go_kombus_way(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where kombu writes into another list than that of the queue's name, it does so."""
+    shop = Shop(redis_url, broker_transport_options={"global_keyprefix": "shop:"})
+    shop.receive()
+
+    with counted(monkeypatch) as counts:
+        shop.signal.send("shop")
+
+    assert counts == []
+    assert client.llen(f"shop:{shop.queue}") == 1
+
+
+def test_other_encoding_goes_kombus_way(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where kombu writes entries that we cannot make, it writes all of them."""
+    monkeypatch.setattr("kombu.transport.redis.Channel.body_encoding", None)
+    shop = Shop(redis_url)
+    shop.receive()
+
+    with counted(monkeypatch) as counts:
+        shop.signal.send("shop")
+
+    assert counts == []
+    assert client.llen(shop.queue) == 1
+
+
+def test_list_that_is_none_is_told_of_its_receivers(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """What Redis refuses for one queue keeps back that queue's messages alone."""
+    shop = Shop(redis_url)
+    shop.receive("bill", queue="a")
+    shop.receive("pack", queue="b")
+    shop.receive("ship", queue="b")
+    client.set("b", "no list")
+
+    for _ in range(2):
+        with pytest.raises(PublishError, match="refused it") as caught:
+            shop.signal.send("shop")
+
+    assert sorted(caught.value.unsent) == ["pack", "ship"]
+    assert client.llen("a") == 2
+
+
+def test_lost_connection_costs_no_event(redis_url: str, client: redis.Redis) -> None:
+    """After CLIENT KILL the next event just leaves."""
+    shop = Shop(redis_url)
+    shop.receive()
+    shop.signal.send("shop")
+
+    client.client_kill_filter(_type="normal", skipme=True)
+    shop.signal.send("shop")
+
+    assert client.llen(shop.queue) == 2
+
+
+@given(st.text(alphabet=st.characters(codec="ascii")), st.text(max_size=9))
+def test_body_is_as_kombu_encodes_it(text: str, receiver: str) -> None:
+    """The shared beginning of texts changes nothing about how they are encoded."""
+    recipe = Recipe(
+        exchange="",
+        routing_key="a",
+        declare=(),
+        headers={},
+        header_marks=(),
+        properties={},
+        property_marks=(),
+        body=("[[", "], {}, {}]"),
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+    bodies = redis_push.Bodies()
+
+    for rest in ("", f',"receiver":{json.dumps(receiver)}}}', ',"receiver":"b"}'):
+        encoded = bodies.as_json(recipe, text + rest)
+        body = b64decode(json.loads(encoded)).decode()
+        assert body == recipe.body_for(text + rest)
