@@ -118,11 +118,6 @@ CHANGES: dict[str, Change] = {
     ),
 }
 
-# The envelope in it is none of ours, so the task refuses it.
-REFUSED = {
-    "no body encoding",
-}
-
 
 def changed(change: Change, queue: str) -> bytes:
     """Return a message for a receiver as kombu writes it, with a change."""
