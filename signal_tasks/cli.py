@@ -17,7 +17,7 @@ from .dev.stack import StackSettings
 from .dev.supervisor import Supervisor
 from .dev.watching import watch_code
 from .exceptions import ConfigurationError
-from .flask import FlaskHost, host_of
+from .flask_host import FlaskHost, host_of
 
 group = AppGroup("signal-tasks", help="Signal handlers that run in Celery workers.")
 group.add_command(list_signals)

@@ -18,7 +18,7 @@ from .bridge import Bridge
 from .envelope import Envelope
 from .event import quiet
 from .exceptions import ConfigurationError
-from .flask import FlaskHost, host_of
+from .flask_host import FlaskHost, host_of
 from .inspection import (
     ReceiverFacts,
     SignalFacts,

@@ -21,7 +21,7 @@ from .exceptions import (
     PublishError,
     StoreError,
 )
-from .flask import FlaskHost
+from .flask_host import FlaskHost
 from .terminal import printable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from flask import Flask
 
 from signal_tasks import Bridge
 from signal_tasks.bridge import default_bridge
-from tests.in_memory import KEY, Broker, new_app, new_celery_app
+from tests.in_memory import KEY, PATIENCE_SECONDS, Broker, new_app, new_celery_app
 
 # On a busy machine an example may take long, and that is no failure. With CI in the
 # environment these begin from Hypothesis' own profile for it, which repeats itself.
@@ -47,7 +47,12 @@ def broker(celery_app: Celery) -> Broker:
 @pytest.fixture
 def bridge(celery_app: Celery) -> Bridge:
     """Return a bridge for *celery_app*, whose failures raise."""
-    return Bridge(celery_app, secret_key=KEY, on_error="raise")
+    return Bridge(
+        celery_app,
+        secret_key=KEY,
+        on_error="raise",
+        publish_timeout_seconds=PATIENCE_SECONDS,
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ from kombu import Message
 
 from signal_tasks import Bridge, SignalTasks
 
+PATIENCE_SECONDS = 20
+"""How long a publish may take, where that is not what is tested: machines are busy."""
+
 KEY = "the key of the tests, which nobody else has"
 
 
@@ -75,7 +78,12 @@ def instance_folder() -> str:
 def new_app(bridge: Bridge, import_name: str = "shop", **config: object) -> Flask:
     """Make a Flask app that *bridge* serves."""
     app = Flask(import_name, instance_path=instance_folder())
-    app.config.from_mapping(TESTING=True, SECRET_KEY=KEY, CELERY=celery_settings())
+    app.config.from_mapping(
+        TESTING=True,
+        SECRET_KEY=KEY,
+        CELERY=celery_settings(),
+        SIGNAL_TASKS_PUBLISH_TIMEOUT=PATIENCE_SECONDS,
+    )
     app.config.from_mapping(config)
     SignalTasks(app, bridge=bridge)
     return app

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from celery.exceptions import QueueNotFound
 
-from ..flask import FlaskHost
+from ..flask_host import FlaskHost
 from ..receiver_task import ReceiverTask
 from ..registry import Receiver
 from ..tasks import queue_of
