@@ -12,7 +12,7 @@ from werkzeug.local import LocalProxy
 from .bridge import Bridge, default_bridge
 from .exceptions import ConfigurationError
 from .extension_contexts import extension_contexts
-from .flask_host import EXTENSION, FlaskHost, object_behind
+from .flask_host import EXTENSION, FlaskHost, host_of, object_behind
 from .g_context import g_context
 from .receiver_task import BaseTask, ReceiverTask
 from .references import SessionSource, check_session

@@ -26,9 +26,10 @@ from blinker import Signal
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from signal_tasks import Bridge, DispatchError, PublishError
+from signal_tasks import Bridge, DispatchError, NotSentError, PublishError
 from signal_tasks.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.broker import running_broker
+from signal_tasks.lines import CrowdedError, Lines
 from tests.in_memory import KEY, Broker, new_celery_app
 from tests.test_recipes import watched
 
@@ -539,3 +540,49 @@ def test_warm_up_leaves_messages_that_are_watched_to_celery(signal: Signal) -> N
         bridge.publisher(celery_app, 1).warm_up()
 
     assert seen == []
+
+
+def test_crowd_is_no_outage(signal: Signal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are too many threads for the time, the next send is tried as well."""
+    celery_app = new_celery_app()
+    connect(celery_app, signal)
+
+    def refuse(_: Lines, __: float) -> None:
+        raise CrowdedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lines, "take", refuse)
+        with pytest.raises(PublishError, match="too many threads"):
+            signal.send()
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill"]
+
+
+def test_message_that_may_be_lost_says_so(signal: Signal) -> None:
+    """What the user has chosen to be lost without a word goes to Celery like that."""
+    celery_app = new_celery_app()
+    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
+    bridge.async_receiver(signal, name="bill", mandatory=False, countdown=1)(print)
+
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill"]
+
+
+@pytest.mark.parametrize("error", [ValueError(), NotSentError()], ids=["any", "ours"])
+def test_error_of_an_eager_handler_is_the_senders(
+    signal: Signal, error: Exception
+) -> None:
+    """With Celery told to be eager and to propagate, a handler's error is heard of."""
+    celery_app = new_celery_app(task_always_eager=True, task_eager_propagates=True)
+    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
+
+    @bridge.async_receiver(signal, name="bill", max_retries=0)
+    def bill(sender: object) -> None:
+        raise error
+
+    with pytest.raises((PublishError, NotSentError)) as caught:
+        signal.send()
+
+    assert error in (caught.value, caught.value.__cause__)
