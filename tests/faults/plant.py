@@ -261,8 +261,14 @@ def _environment(cell: Cell, broker: Broker, engine: Engine) -> dict[str, str]:
             "event_exchange": f"{broker.queue}.events",
         },
     }
+    # Counting coverage would make them slow, and those that are killed keep none.
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("COVERAGE_")
+    }
     return {
-        **os.environ,
+        **inherited,
         "PYTHONUNBUFFERED": "1",
         "FLASK_APP": "tests.faults.program:create_app",
         **{f"FAULTS_{name}": json.dumps(value) for name, value in settings.items()},
