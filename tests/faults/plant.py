@@ -99,10 +99,12 @@ class Unit:
         self._signal(signal.SIGCONT)
 
     def pool(self) -> list[psutil.Process]:
-        """Return its children, without those of its own making that are no pool's."""
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.child.pid).children()
-        return []
+        """Return its children."""
+        try:
+            children: list[psutil.Process] = psutil.Process(self.child.pid).children()
+        except psutil.NoSuchProcess:  # pragma: no cover  # it has ended by itself
+            return []
+        return children
 
     def _signal(self, signum: signal.Signals) -> None:
         with suppress(ProcessLookupError):

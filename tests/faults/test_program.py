@@ -10,7 +10,7 @@ from sqlalchemy import Engine, NullPool, create_engine
 
 from tests.faults.counting import Counts, count
 from tests.faults.program import Base, create_app
-from tests.in_memory import Broker, celery_settings
+from tests.in_memory import PATIENCE_SECONDS, Broker, celery_settings
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def test_orders_are_booked(
         "SQLALCHEMY_DATABASE_URI": engine.url.render_as_string(hide_password=False),
         "DELIVERY": delivery,
         "ONCE": False,
+        "SIGNAL_TASKS_PUBLISH_TIMEOUT": PATIENCE_SECONDS,
         "CELERY": celery_settings(),
     }
     for name, value in settings.items():
