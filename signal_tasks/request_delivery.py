@@ -28,8 +28,8 @@ def publish_after_requests(
 ) -> None:
     """Let each request of *app* publish what it has gathered, when it is torn down.
 
-    The response is on its way then, and ``request_finished`` has been sent. What is
-    sent later, by what is torn down, leaves at once.
+    The response is ready then, and ``request_finished`` has been sent. What is sent
+    later, by what is torn down, leaves at once.
 
     Args:
         app: The app.
