@@ -80,11 +80,16 @@ class Unattended:
                 self._tell(batch, failure)
 
     def _tell(self, envelopes: Sequence[Envelope], error: SignalTasksError) -> None:
-        names = error.receivers if isinstance(error, PublishError) else None
         for event in events_of(envelopes):
-            kept_from = [one for one in event if names is None or one.receiver in names]
+            kept_from = [one for one in event if _is_held_back(one, error)]
             if kept_from:
                 tell_failure(self._application, failure_of(kept_from, error))
+
+
+def _is_held_back(envelope: Envelope, error: SignalTasksError) -> bool:
+    if not isinstance(error, PublishError):
+        return True
+    return error.holds_back(envelope.id, envelope.receiver)
 
 
 def failure_of(event: Sequence[Envelope], error: SignalTasksError) -> DispatchFailed:

@@ -66,6 +66,7 @@ class Batch:
         self._suspects: Sequence[Message] = ()
         self._one_by_one = False
         self._errors: tuple[type[Exception], ...] = ()
+        self._left_out: list[Message] = []
         self.size = len(envelopes)
         self.unmade: dict[str, Exception] = {}
         """Receivers that Celery makes no message for, and why."""
@@ -76,6 +77,14 @@ class Batch:
     def left(self) -> tuple[str, ...]:
         """The receivers whose messages have not left."""
         return tuple(message.envelope.receiver for message in self._messages)
+
+    @property
+    def events(self) -> frozenset[tuple[str, str]]:
+        """The event and the receiver of each message that has not left."""
+        return frozenset(
+            (message.envelope.id, message.envelope.receiver)
+            for message in (*self._left_out, *self._messages)
+        )
 
     def run_eagerly(self) -> None:
         """Let Celery run the tasks here and now, which needs no broker."""
@@ -210,7 +219,7 @@ class Batch:
                     sent.append(message)
             self._suspects = batch
         for message in sent:
-            message.is_published = message.envelope.receiver not in self.unmade
+            message.is_published = message not in self._left_out
 
     def _make(
         self, message: Message, line: Line, options: dict[str, Any], values: _Values
@@ -257,6 +266,7 @@ class Batch:
 
     def _leave_out(self, message: Message, error: Exception) -> None:
         self.unmade[message.envelope.receiver] = error
+        self._left_out.append(message)
         self._messages.remove(message)
 
     def _refuse(self, error: Exception) -> None:
@@ -267,6 +277,7 @@ class Batch:
             return
         for message in suspects:
             self.refused[message.envelope.receiver] = error
+            self._left_out.append(message)
             self._messages.remove(message)
 
 

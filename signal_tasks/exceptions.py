@@ -34,6 +34,8 @@ No message ever holds a value that somebody sent: payloads are people's data.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class SignalTasksError(Exception):
     """Root of every error that the bridge raises on purpose.
@@ -118,6 +120,9 @@ class PublishError(DispatchError, ConnectionError):
         message: What happened and what to do next.
         receivers: Names of the receivers whose messages did not leave.
         unsent: Those of them that the broker did not take, and may take later.
+        events: The identifier and the receiver of each message that did not leave;
+            where left out, none has left for any of *receivers*.
+        is_outage: Whether the broker failed; else it works, and wants none of these.
     """
 
     def __init__(
@@ -126,10 +131,24 @@ class PublishError(DispatchError, ConnectionError):
         *,
         receivers: tuple[str, ...],
         unsent: tuple[str, ...] = (),
+        events: Collection[tuple[str, str]] | None = None,
+        is_outage: bool = True,
     ) -> None:
         super().__init__(message)
         self.receivers = receivers
         self.unsent = unsent
+        self.events = events
+        self.is_outage = is_outage
+
+    def holds_back(self, event_id: str, receiver: str) -> bool:
+        """Tell whether the message of an event for *receiver* did not leave."""
+        if self.events is None:
+            return receiver in self.receivers
+        return (event_id, receiver) in self.events
+
+    def leaves_unsent(self, event_id: str, receiver: str) -> bool:
+        """Tell whether it did not leave, and is worth sending again later."""
+        return receiver in self.unsent and self.holds_back(event_id, receiver)
 
 
 class BufferFullError(DispatchError):

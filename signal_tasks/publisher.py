@@ -130,6 +130,7 @@ def _not_taken(batch: Batch, address: str, failure: str) -> PublishError:
         f"{failure}",
         receivers=(*batch.unmade, *batch.refused, *batch.left),
         unsent=(*batch.refused, *batch.left),
+        events=batch.events,
     )
 
 
@@ -150,10 +151,14 @@ def _raise_what_failed(batch: Batch) -> None:
             f"the broker refused it ({type(error).__name__}). {QUEUE_ADVICE}",
             receivers=receivers,
             unsent=unsent,
+            events=batch.events,
+            is_outage=False,
         ) from error
     for error in batch.unmade.values():
         raise PublishError(
             f"Celery made no message of it ({type(error).__name__}). Mend the "
             "receiver's options, or Celery's settings, where the traceback points.",
             receivers=receivers,
+            events=batch.events,
+            is_outage=False,
         ) from error

@@ -31,6 +31,9 @@ _CHORE_INTERVAL: Final = 10.0
 # A receiver whose messages cannot be made wants new code, or other settings.
 _UNMADE_DELAY: Final = 60.0
 
+# A queue that is full is emptied, and meanwhile the other receivers' rows are to leave.
+_REFUSED_DELAY: Final = 10.0
+
 Receivers = Callable[[], Collection[str]]
 
 
@@ -131,6 +134,9 @@ class Relay:
         self._store_outage = _Outage("store")
         self._unnoted: dict[RelayOutbox, list[OutboxRow]] = {}
         self._unmade: PublishError | None = None
+        self._refused: PublishError | None = None
+        # What a slow broker takes in the time that a publish has.
+        self._limit = batch_size
         self.published = 0
         """How many messages have left so far."""
 
@@ -147,14 +153,16 @@ class Relay:
         """Publish what is due, until nothing is, or *stop* is set.
 
         Raises:
-            PublishError: The broker did not take it, and it is due again; or messages
-                cannot be made of some rows, which stay for a while.
+            PublishError: The broker did not take it, and it is due again; or it wants
+                none of some rows, or messages cannot be made of them, and they stay for
+                a while.
             StoreError: The store did not do it.
         """
         while not stop.is_set() and self._pass_all():
             pass
-        if self._unmade is not None:
-            raise self._unmade
+        failure = self._unmade or self._refused
+        if failure is not None:
+            raise failure
 
     def drain(self, stop: threading.Event) -> None:
         """Publish spooled rows until none is left that can be, or *stop* is set.
@@ -217,7 +225,7 @@ class Relay:
         """Publish one batch; tell whether there was anything in it."""
         self._note(outbox)
         rows = outbox.take_due(
-            self._batch_size, lease_seconds=LEASE_SECONDS, receivers=self._names()
+            self._limit, lease_seconds=LEASE_SECONDS, receivers=self._names()
         )
         if rows:
             self._publish(outbox, rows)
@@ -232,24 +240,45 @@ class Relay:
         except BaseException:
             outbox.put_back(rows, delay_seconds=_LONGEST_PAUSE)
             raise
-        unsent = [row for row in rows if _is_among(row, failure, "unsent")]
-        unmade = [
-            row
-            for row in rows
-            if row not in unsent and _is_among(row, failure, "receivers")
-        ]
-        kept = {row.id for row in (*unsent, *unmade)}
-        self._unnoted[outbox] = [row for row in rows if row.id not in kept]
-        self.published += len(self._unnoted[outbox])
+        held = [row for row in rows if _is_held_back(row, failure)]
+        self._unnoted[outbox] = left = [row for row in rows if row not in held]
+        self.published += len(left)
         self._note(outbox)
-        outbox.put_back(unsent)
-        outbox.put_back(unmade, delay_seconds=_UNMADE_DELAY)
-        if unsent and failure is not None:
-            raise failure
+        if failure is None:
+            self._limit = min(self._limit + 1, self._batch_size)
+        else:
+            self._put_back(outbox, held, failure, has_left=bool(left))
         self._broker_outage.end()
+
+    def _put_back(
+        self,
+        outbox: RelayOutbox,
+        rows: list[OutboxRow],
+        failure: PublishError,
+        *,
+        has_left: bool,
+    ) -> None:
+        """Make *rows*, which have not left, due again when it is time for that.
+
+        Raises:
+            PublishError: The broker has failed, for these and all others.
+        """
+        unsent = [row for row in rows if failure.leaves_unsent(*_key_of(row))]
+        unmade = [row for row in rows if row not in unsent]
+        is_outage = bool(unsent) and failure.is_outage
+        outbox.put_back(unsent, delay_seconds=0 if is_outage else _REFUSED_DELAY)
+        outbox.put_back(unmade, delay_seconds=_UNMADE_DELAY)
         if unmade:
             self._unmade = failure
+        if unsent and not is_outage:
+            self._refused = failure
+        if unmade or not is_outage:
             _logger.error("rows of the outbox stay there for now: %s", failure)
+        if is_outage and not has_left:
+            raise failure
+        if is_outage:
+            # It works, if not as fast as it would take to publish them all.
+            self._limit = max(self._limit // 2, 1)
 
     def _note(self, outbox: RelayOutbox) -> None:
         """Note what has left, also what could not be noted when it had."""
@@ -278,8 +307,9 @@ def drain(
     relay.drain(stop or threading.Event())
 
 
-def _is_among(row: OutboxRow, failure: PublishError | None, which: str) -> bool:
-    if failure is None:
-        return False
-    names: tuple[str, ...] = getattr(failure, which)
-    return row.envelope.receiver in names
+def _is_held_back(row: OutboxRow, failure: PublishError | None) -> bool:
+    return failure is not None and failure.holds_back(*_key_of(row))
+
+
+def _key_of(row: OutboxRow) -> tuple[str, str]:
+    return row.envelope.id, row.envelope.receiver

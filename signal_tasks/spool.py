@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .announcing import tell_spooled
+from .announcing import names_in, tell_spooled
 from .envelope import Envelope
 from .exceptions import PublishError, StoreError
 from .host import Publisher
@@ -92,13 +92,23 @@ class Spool:
         try:
             self._publisher.publish(envelopes)
         except PublishError as error:
-            unsent = [one for one in envelopes if one.receiver in error.unsent]
+            unsent = [
+                one for one in envelopes if error.leaves_unsent(one.id, one.receiver)
+            ]
             if not unsent or not self._is_wanted():
                 raise
             self._keep(unsent, error)
-            lost = tuple(name for name in error.receivers if name not in error.unsent)
+            lost = [
+                one
+                for one in envelopes
+                if one not in unsent and error.holds_back(one.id, one.receiver)
+            ]
             if lost:
-                raise PublishError(str(error), receivers=lost) from error
+                raise PublishError(
+                    str(error),
+                    receivers=names_in(lost),
+                    events={(one.id, one.receiver) for one in lost},
+                ) from error
 
     def _queue_up(self, envelopes: Sequence[Envelope]) -> None:
         try:
@@ -117,6 +127,7 @@ class Spool:
             raise PublishError(
                 f"{error} Nor could the event be kept for later: {store_error}",
                 receivers=error.receivers,
+                events=error.events,
             ) from error
         tell_spooled(self._application, unsent, error)
         self._wake()

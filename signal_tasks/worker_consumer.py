@@ -63,6 +63,9 @@ class WorkerConsumer(Consumer):
             app.connection_for_read(heartbeat=heartbeat, transport_options=options)
         )
         if is_redis:
+            # Celery 5.7.0 closes a lost connection where a task is still running, and
+            # ends the worker when kombu fails to give the task's message back by it.
+            connection.close = self._surviving(connection.close)
             transport = connection.transport
             transport.on_readable = self._surviving(
                 transport.on_readable, at_most=_FAILURES_IN_A_ROW

@@ -216,6 +216,8 @@ def test_error_counts_what_is_left(signal: Signal, error: Exception) -> None:
 
     assert caught.value.receivers == ("pack", "ship")
     assert caught.value.unsent == ("pack", "ship")
+    assert {name for _, name in caught.value.events or ()} == {"pack", "ship"}
+    assert caught.value.is_outage
     assert caught.value.receiver == "pack, ship"
     assert Broker(celery_app).names() == ["bill"]
 
@@ -238,6 +240,8 @@ def test_refused_queue_stops_no_other(signal: Signal, error: Exception) -> None:
             signal.send()
 
     assert caught.value.receivers == caught.value.unsent == ("pack",)
+    assert {name for _, name in caught.value.events or ()} == {"pack"}
+    assert not caught.value.is_outage
     assert Broker(celery_app).names() == ["bill", "ship"] * 2
 
 

@@ -264,12 +264,60 @@ def test_message_that_cannot_be_made_holds_up_no_other(
 def test_once_means_until_the_first_failure(outbox: Outbox) -> None:
     """Who runs it once is told that the broker did not take it; the rows are due."""
     outbox.add([envelope(1), envelope(2, "shop.ship")])
-    broker = Broker(refusal("shop.ship"))
+    broker = Broker(refusal("shop.ship"), refusal("shop.ship"))
 
     with pytest.raises(PublishError):
         Relay([outbox], broker).run_once(threading.Event())
 
     assert broker.taken == ["e1"]
+    assert outbox.state().due == 1
+
+
+class SlowBroker:
+    """A publisher that takes so many at a time."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self.taken: list[str] = []
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        self.taken += [one.id for one in envelopes[: self.at_once]]
+        left = envelopes[self.at_once :]
+        names = tuple(one.receiver for one in left)
+        if left:
+            events = {(one.id, one.receiver) for one in left}
+            raise PublishError("slow", receivers=names, unsent=names, events=events)
+
+
+@pytest.mark.parametrize("is_spooled", [False, True], ids=["kept", "spooled"])
+def test_slow_broker_gets_each_message_once(outbox: Outbox, is_spooled: bool) -> None:
+    """What has left in time is not sent again with those of its receiver that have not."""
+    outbox.add([envelope(number) for number in range(20)], is_spooled=is_spooled)
+    broker = SlowBroker(3)
+
+    Relay([outbox], broker, batch_size=8).run_once(threading.Event())
+
+    assert broker.taken == [f"e{number}" for number in range(20)]
+    assert outbox.state().due == 0
+
+
+def test_full_queue_holds_up_no_other(
+    outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows that a working broker refuses let those behind them pass, and stay."""
+    outbox.add([envelope(1, "shop.full"), envelope(2)])
+    refused = PublishError(
+        "full", receivers=("shop.full",), unsent=("shop.full",), is_outage=False
+    )
+    broker = Broker(refused)
+
+    with pytest.raises(PublishError, match="full"):
+        Relay([outbox], broker, batch_size=1).run_once(threading.Event())
+
+    assert broker.taken == ["e2"]
+    assert "stay there for now" in caplog.text
+    assert outbox.state().due == 0
+    clock.move(10)
     assert outbox.state().due == 1
 
 

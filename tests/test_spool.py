@@ -159,6 +159,19 @@ def test_event_that_cannot_be_kept_is_an_error(office: Office) -> None:
     assert caught.value.receivers == ("bill",)
 
 
+def test_what_has_left_is_not_kept_with_its_likes(office: Office) -> None:
+    """Of several events for a receiver, those that the broker took are not sent again."""
+    office.publisher.error = PublishError(
+        "slow.", receivers=("bill",), unsent=("bill",), events={("two", "bill")}
+    )
+
+    office.spool.publish([envelope("one"), envelope("two")])
+
+    assert office.rows.waiting == ["two for bill"]
+    office.may_drain.set()
+    office.join()
+
+
 def test_message_that_cannot_be_made_is_not_kept(office: Office) -> None:
     """What no broker would ever get is an error, while the others are kept."""
     office.break_broker("bill", lost=["pack"])

@@ -459,4 +459,5 @@ def test_redis_that_says_nothing_is_left(
 
     assert connection.transport_options.get("socket_timeout") == seconds
     assert connection.transport.on_readable.__name__ == "survive"
+    assert connection.close.__name__ == "survive"
     assert worker.consumer._keep_entry("garbage", ValueError())

@@ -186,7 +186,8 @@ class RabbitMQBroker(Broker):
         """Leave nothing behind."""
         with self._channel() as channel:
             channel.queue_delete(self.queue)
-            channel.exchange_delete(self.queue)
+            for name in ("{}", "{}.pidbox", "reply.{}.pidbox", "{}.events"):
+                channel.exchange_delete(name.format(self.queue))
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:

@@ -35,10 +35,14 @@ _FORGETFUL: Final = frozenset(
         ("broker killed", "redis"),
     }
 )
-#: Where a worker may die between taking a message from Redis and noting that it did.
-_DEADLY: Final = frozenset({"worker killed", "worker replaced", "everything"})
-
-
+#: How many workers may lose, in one strike, the message that they are just taking from
+#: Redis: kombu notes that it has one after Redis has forgotten it.
+_TAKING: Final = {
+    "worker killed": 1,
+    "broker killed": 2,
+    "connections cut": 2,
+    "everything": 2,
+}
 #: What happens to the publishing.
 _PUBLISHING: Final = frozenset(
     {"none", "web killed", "broker killed", "broker stopped", "everything"}
@@ -103,10 +107,7 @@ def _may_be_lost(cell: Cell, strikes: int) -> int | None:
     # Between the commit and the publishing nobody but the web process knows of it.
     if cell.delivery in {"request", "commit"} and cell.fault == "web killed":
         return None
-    # A worker takes one message at a time from Redis, so a kill loses one at most.
-    if cell.fault in _DEADLY and cell.broker != "rabbitmq":
-        return strikes
-    return 0
+    return 0 if cell.broker == "rabbitmq" else strikes * _TAKING.get(cell.fault, 0)
 
 
 def all_cells() -> Iterator[Cell]:

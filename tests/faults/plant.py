@@ -121,11 +121,19 @@ class Plant:
     engine: Engine
     """A way to the database that is nobody else's."""
 
+    folder: Path
+    """Where the files of the run are."""
+
     port: int
     """Where the web process listens."""
 
     lines: Mapping[str, list[str]]
     """What each process has written so far."""
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether events may wait in a file of their own, beside the program's."""
+        return any(self.folder.glob("*_spool.sqlite3"))
 
     def start(self, *units: Unit) -> None:
         """Start *units*, and wait until all of them are at work."""
@@ -166,7 +174,9 @@ def running_plant(cell: Cell, folder: Path) -> Iterator[Plant]:
         broker = stack.enter_context(running_broker(cell, children, folder))
         engine = sqlalchemy.create_engine(database_url, poolclass=sqlalchemy.NullPool)
         _create_tables(engine, database_url)
-        plant = _plant(cell, children, broker, engine, lines)
+        plant = _plant(
+            cell, broker, engine, folder=folder, children=children, lines=lines
+        )
         units = (plant.web, *plant.workers, *plant.relays)
         try:
             plant.start(*units)
@@ -180,9 +190,11 @@ def running_plant(cell: Cell, folder: Path) -> Iterator[Plant]:
 
 def _plant(
     cell: Cell,
-    children: Children,
     broker: Broker,
     engine: Engine,
+    *,
+    folder: Path,
+    children: Children,
     lines: Mapping[str, list[str]],
 ) -> Plant:
     port = lasting_port()
@@ -212,6 +224,7 @@ def _plant(
             for name in _names("relay", RELAYS if cell.has_relays else 0)
         ],
         engine=engine,
+        folder=folder,
         port=port,
         lines=lines,
     )
@@ -244,7 +257,8 @@ def _environment(cell: Cell, broker: Broker, engine: Engine) -> dict[str, str]:
             "broker_url": broker.url,
             "broker_transport_options": _transport_options(cell),
             "task_default_queue": broker.queue,
-            "worker_enable_remote_control": False,
+            "control_exchange": broker.queue,
+            "event_exchange": f"{broker.queue}.events",
         },
     }
     return {

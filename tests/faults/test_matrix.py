@@ -19,11 +19,11 @@ QUICK = ("--orders", "10", "--seconds", "0.5")
 
 def test_list_names_the_chosen_cells(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is tried then."""
-    assert main(["--list", "--only", "cut,", "outbox", "redis,"]) == 0
+    assert main(["--list", "--only", "cut,", "outbox once", "redis,"]) == 0
 
     assert capsys.readouterr().out.splitlines() == [
-        "connections cut, outbox, redis, sqlite",
-        "connections cut, outbox, redis, postgresql",
+        "connections cut, outbox once, redis, sqlite",
+        "connections cut, outbox once, redis, postgresql",
     ]
 
 

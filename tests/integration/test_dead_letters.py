@@ -196,11 +196,11 @@ UNREACHABLE = "postgresql+psycopg://postgres:hunter2@127.0.0.1:1/shop"
 def test_worker_survives_a_store_that_is_not_there(
     workshop_app: Workshop, kill: Callable[[Workshop], str], said: str
 ) -> None:
-    """The log names the event that is lost and the store; the next event runs."""
+    """The log names the event that waits and the store; the next event runs."""
     worker = workshop_app.start_worker(SIGNAL_TASKS_STORE_URL=UNREACHABLE)
 
     lost = kill(workshop_app)
-    worker.await_log(f"{said}, so its event {lost} is lost")
+    worker.await_log(f"{said} of its event {lost}")
 
     next_event = workshop_app.send(GREET)
     assert workshop_app.await_trace(next_event) == [GREET]

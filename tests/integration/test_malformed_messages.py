@@ -118,11 +118,6 @@ CHANGES: dict[str, Change] = {
     ),
 }
 
-# The envelope in it is none of ours, so the task refuses it.
-REFUSED = {
-    "no body encoding",
-}
-
 
 def changed(change: Change, queue: str) -> bytes:
     """Return a message for a receiver as kombu writes it, with a change."""
@@ -203,4 +198,41 @@ def test_malformed_message_is_a_dead_letter(
     letters = letters_after(shared, lambda: raw_redis.lpush("celery", entry))
 
     (letter,) = letters
+    assert letter["receiver"] in {"(unreadable)", TASK}
+
+
+HEADERS = {"task": TASK, "id": "1"}
+
+
+@pytest.mark.parametrize("shared", ["rabbitmq"], indirect=True)
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param({"body": b"", "headers": {}}, id="nothing"),
+        pytest.param({"body": b"garbage", "headers": HEADERS}, id="no JSON"),
+        pytest.param({"body": b"17", "headers": HEADERS}, id="a number"),
+        pytest.param({"body": b"[1, [], {}]", "headers": HEADERS}, id="no arguments"),
+        pytest.param({"body": b"[[], {}, {}]", "headers": {"task": TASK}}, id="no id"),
+        pytest.param(
+            {"body": b"x", "headers": HEADERS, "content_type": "text/x-unknown"},
+            id="a content type that nobody knows",
+        ),
+    ],
+)
+def test_malformed_message_of_rabbitmq_is_a_dead_letter(
+    shared: Mine,  # noqa: F811
+    message: dict[str, Any],
+) -> None:
+    """What comes from RabbitMQ and cannot be handled is kept as well."""
+    celery_app = shared.app.extensions["celery"]
+    facts = {"content_type": "application/json", "content_encoding": "utf-8", **message}
+
+    def put() -> None:
+        with celery_app.connection_for_write() as connection:
+            connection.Producer().publish(
+                **facts, routing_key=celery_app.conf.task_default_queue
+            )
+
+    (letter,) = letters_after(shared, put)
+
     assert letter["receiver"] in {"(unreadable)", TASK}
