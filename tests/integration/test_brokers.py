@@ -21,6 +21,9 @@ pytestmark = pytest.mark.integration
 
 TIMEOUT_SECONDS = 0.7
 
+# For a process to get its turn on a busy machine; without a timeout, a send takes minutes.
+SLACK_SECONDS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
@@ -82,7 +85,7 @@ def test_silent_broker_holds_a_send_up_no_longer_than_the_timeout(web: Web) -> N
     with web.proxy.silence(), pytest.raises(PublishError, match="did not take 1 of 1"):
         web.send()
 
-    assert TIMEOUT_SECONDS <= time.monotonic() - start < 2 * TIMEOUT_SECONDS
+    assert TIMEOUT_SECONDS <= time.monotonic() - start < TIMEOUT_SECONDS + SLACK_SECONDS
 
 
 def test_broker_that_speaks_again_is_sent_to_again(web: Web) -> None:
@@ -129,5 +132,5 @@ class TestMissingBroker:
             response = app.test_client().get("/ring", base_url="http://shop.example")
 
         assert response.text == "ding"
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < SLACK_SECONDS
         assert "event not sent: receiver tests.integration.shop" in caplog.text
