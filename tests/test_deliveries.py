@@ -28,8 +28,6 @@ from signal_tasks.signals import DispatchFailed, EventSpooled
 from signal_tasks.store import Store
 from tests.in_memory import KEY, Broker
 
-PATIENCE_SECONDS = 10
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

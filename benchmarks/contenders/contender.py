@@ -38,6 +38,9 @@ class Contender(ABC):
     batch: ClassVar[int] = 1
     """How many events :meth:`send` is given; a figure is for one of them."""
 
+    every: ClassVar[int] = 1
+    """In which rounds it takes part, so that a worker has done with all in good time."""
+
     def __init__(self, place: Place) -> None:
         self.place = place
         self.ledger = Ledger(place, self.name)
