@@ -18,7 +18,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults check docs clean
+.PHONY: help demo test test-units test-integration bench faults check docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,9 +28,18 @@ demo: $(READY)/package $(READY)/tests ## Serve the demo application (ARGS=--once
 
 test: $(READY)/package $(TEST_GROUPS:%=$(READY)/%) ## Run all tests, with coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	@$(MAKE) --no-print-directory --jobs=2 test-units test-integration
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(REPORT)
+
+test-units:
+	$(BIN)/coverage run -m pytest -m "not integration"
+
+# Integration tests mostly wait for other processes, so they run beside the rest. What
+# they print comes when they have ended.
+test-integration:
+	@$(BIN)/coverage run -m pytest -m integration >$(VENV)/integration.log 2>&1; \
+	code=$$?; cat $(VENV)/integration.log; exit $$code
 
 bench: $(READY)/package $(READY)/bench ## Measure what a send costs (ARGS="--only direct --handlers 1,10")
 	@$(BIN)/python -m benchmarks $(ARGS)
