@@ -9,10 +9,12 @@ from time import perf_counter
 
 from .findings import Finding
 
+# Celery imports its parts when they are asked for.
+_NEEDED = "import flask; from celery import Celery, Task"
 _PROGRAMS = {
     "nothing": "",
-    "flask, celery": "import flask, celery; celery.Celery",
-    "flask, celery, signal_tasks": "import flask, celery, signal_tasks; celery.Celery",
+    "flask, celery": _NEEDED,
+    "flask, celery, signal_tasks": f"{_NEEDED}; import signal_tasks",
 }
 
 
