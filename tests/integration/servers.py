@@ -21,6 +21,9 @@ from tests.integration.shop.settings import REPORTS_QUEUE, RUN
 
 PREFIX: Final = f"signal-tasks-{RUN}"
 
+PUBLISH_SECONDS: Final = 30
+"""How long a publish may take, where that is not what is tested: machines are busy."""
+
 _CONTROL_EXCHANGES: Final = (
     f"{PREFIX}.pidbox",
     f"reply.{PREFIX}.pidbox",
