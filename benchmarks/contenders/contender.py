@@ -48,7 +48,7 @@ class Contender(ABC):
     @property
     def queue(self) -> str:
         """The queue that its messages go to, and nobody else's."""
-        return f"signal_tasks_benchmark.{self.name}"
+        return f"signal_tasks_benchmark.{self.place.run}.{self.name}"
 
     @property
     def most_handlers(self) -> int:
@@ -86,8 +86,9 @@ class Contender(ABC):
     def close(self) -> None:
         """Leave nothing behind in the servers."""
         with redis.Redis.from_url(self.place.redis_url) as client:
-            for key in client.scan_iter(f"*signal_tasks_benchmark*{self.name}*"):
+            for key in client.scan_iter(f"*{self.queue}*"):
                 client.delete(key)
+        self.ledger.erase()
 
 
 def python(*arguments: str) -> Sequence[str]:
