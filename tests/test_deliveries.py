@@ -197,6 +197,16 @@ def test_outbox_needs_a_store(celery_app: Celery, signal: Signal) -> None:
         signal.send()
 
 
+def test_once_needs_a_store(celery_app: Celery, signal: Signal) -> None:
+    """Where nothing can be noted, a receiver says so when it is declared."""
+    bridge = Bridge(celery_app, secret_key=KEY)
+
+    with pytest.raises(ConfigurationError, match="once=True needs a store"):
+        bridge.async_receiver(signal, name="bill", once=True)(ignore)
+
+    assert not list(bridge.registry)
+
+
 @pytest.fixture
 def broken(celery_app: Celery) -> Iterator[Celery]:
     """Return the Celery app with a broker where nobody listens."""
