@@ -75,8 +75,14 @@ def publish_after_requests(
         else:
             publisher().publish(gathered)
 
-    app.teardown_request(lambda error: publish(baskets.close(), error))
-    app.teardown_appcontext(lambda error: publish(baskets.left(), error))
+    def close(error: BaseException | None) -> None:
+        publish(baskets.close(), error)
+
+    def close_others(error: BaseException | None) -> None:
+        publish(baskets.left(), error)
+
+    app.teardown_request(close)
+    app.teardown_appcontext(close_others)
 
 
 def _emptied(gathered: list[Envelope]) -> list[Envelope]:

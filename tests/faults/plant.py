@@ -204,7 +204,7 @@ def _plant(
         command = Command(
             name=name,
             arguments=[sys.executable, "-m", *arguments],
-            environment=environment,
+            environment={**environment, "FAULTS_SERVES": json.dumps(name == "web")},
             cwd=ROOT,
             grace_seconds=15,
             cold_signal=signal.SIGQUIT,
