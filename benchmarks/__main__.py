@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"The benchmark cannot start: {error}", file=sys.stderr)
         return 1
-    report.write(options.output)
     if report.figures:
         _draw(report, options)
     print(report.text)
@@ -55,6 +54,8 @@ def _measure(options: Options, place: Place) -> Report:
     report = Report()
     if "sends" in options.parts:
         _measure_sends(options, place, report)
+        # What takes minutes is kept, whatever becomes of the rest.
+        report.write(options.output)
     small = replace(place, handler_counts=(1,))
     parts: dict[str, Callable[[], list[Finding]]] = {
         "requests": lambda: requests_per_second.measure(place, seconds=2.0, repeats=3),
@@ -70,6 +71,7 @@ def _measure(options: Options, place: Place) -> Report:
                 report.findings[name] = measure()
             except MissingError as error:
                 report.missing[name] = str(error)
+            report.write(options.output)
     return report
 
 
