@@ -807,6 +807,18 @@ def test_rehearsal_for_a_stranger_sends_nothing(
     assert broker_of(app).take() == []
 
 
+def test_buffered_event_of_an_app_leaves_in_a_while(
+    app: Flask, flask_bridge: Bridge, signal: Signal
+) -> None:
+    """Each app has a buffer of its own, which publishes to the app's own broker."""
+    flask_bridge.async_receiver(signal, name="bill", delivery="buffered")(note_app)
+
+    signal.send(app)
+    app.extensions["signal_tasks"].buffer.flush()
+
+    assert broker_of(app).names() == ["bill"]
+
+
 def test_app_is_warmed_up(bridge: Bridge) -> None:
     """The extension connects an app to its broker, and puts nothing there."""
     app = new_app(bridge)
