@@ -44,8 +44,23 @@ class Formats:
     """
 
     def __init__(self, celery_app: Celery, registry: Registry) -> None:
+        self._celery_app = celery_app
+        self._registry = registry
         self.recipes = Recipes(celery_app, registry)
         self.templates = Templates()
+
+    def prepare(self, line: Line) -> None:
+        """Learn how the messages of all receivers are written, over *line*."""
+        if not self.recipes.apply:
+            return
+        tasks = self._celery_app.tasks
+        names = [receiver.name for receiver in self._registry]
+        found = [self.recipes.of(name, tasks[name]) for name in names]
+        recipes = [recipe for recipe in found if recipe is not None]
+        for recipe in recipes:
+            line.declare(recipe.declare)
+        if line.redis is not None:
+            self.templates.of(line, recipes)
 
 
 class Batch:
@@ -158,7 +173,11 @@ class Batch:
             if self._suspects:
                 raise MessageNacked
         finally:
-            self._messages = [one for one in self._messages if not _is_there(one, line)]
+            self._messages = [
+                one
+                for one in self._messages
+                if not one.is_published or not line.has(one.task_id)
+            ]
 
     def _push(
         self,
@@ -183,12 +202,14 @@ class Batch:
         ):
             if template is None:
                 continue
-            line.declare(recipe.declare)
+            if template.key not in entries:
+                line.declare(recipe.declare)
+                entries[template.key], pushed[template.key] = [], []
             fillings = values.as_json(message)
             fillings[TAG] = f'"{tag}-{number}"'
             fillings[BODY] = bodies.as_json(recipe, message.envelope.text)
-            entries.setdefault(template.key, []).append(template.fill(fillings))
-            pushed.setdefault(template.key, []).append(message)
+            entries[template.key].append(template.fill(fillings))
+            pushed[template.key].append(message)
         if not entries:
             return batch
         refused = push(line.redis, entries, line.patience(seconds))
@@ -294,14 +315,16 @@ class _Values:
 
     def of(self, message: Message) -> dict[str, str | None]:
         """Return what stands in *message*."""
-        self._turn_to(message.envelope)
+        if message.envelope.id != self._event_id:
+            self._turn_to(message.envelope)
         task_id = message.task_id
         root_id = self._root_id or task_id
         return {**self._common, TASK_ID: task_id, ROOT_ID: root_id}
 
     def as_json(self, message: Message) -> dict[str, str]:
         """Return the same as JSON, in a dict that holds until the next call."""
-        self._turn_to(message.envelope)
+        if message.envelope.id != self._event_id:
+            self._turn_to(message.envelope)
         values = self._as_json
         values[TASK_ID] = task_id = f'"{message.task_id}"'
         values[ROOT_ID] = json.dumps(self._root_id) if self._root_id else task_id
@@ -309,8 +332,6 @@ class _Values:
 
     def _turn_to(self, envelope: Envelope) -> None:
         """Have at hand what is the same for all messages of an event."""
-        if envelope.id == self._event_id:
-            return
         self._event_id = envelope.id
         self._common = {
             EVENT_ID: envelope.id,
@@ -333,7 +354,3 @@ def _ids(count: int) -> list[str]:
     # The first bit is left out, so that there are always enough to come.
     first = int(digits[20:], 16) >> 1
     return [f"{start}{number:012x}" for number in range(first, first + count)]
-
-
-def _is_there(message: Message, line: Line) -> bool:
-    return message.is_published and line.has(message.task_id)

@@ -8,7 +8,7 @@ it is published.
 from __future__ import annotations
 
 import atexit
-import os
+import logging
 import threading
 import time
 import weakref
@@ -20,6 +20,9 @@ from .announcing import events_of, failure_of, tell_failure
 from .envelope import Envelope
 from .exceptions import BufferFullError
 from .host import Publisher
+from .per_process import PerProcess
+
+_logger = logging.getLogger(__name__)
 
 WhenFull = Literal["direct", "drop"]
 
@@ -27,6 +30,19 @@ WhenFull = Literal["direct", "drop"]
 # and a thread that wakes for each takes the interpreter from the requests.
 _LINGER_SECONDS = 0.01
 _BATCH = 100
+
+
+class _Waiting:
+    """What waits in one process, and the thread that publishes it."""
+
+    __slots__ = ("events", "publishing", "starting", "thread", "wake")
+
+    def __init__(self) -> None:
+        self.events: deque[Callable[[], Sequence[Envelope]]] = deque()
+        self.wake = threading.Event()
+        self.publishing = threading.Lock()
+        self.starting = threading.Lock()
+        self.thread: threading.Thread | None = None
 
 
 class Buffer:
@@ -54,18 +70,10 @@ class Buffer:
         self._application = application
         self._size = size
         self._when_full = when_full
-        self._start_over()
+        # What a forked child inherits, its parent publishes.
+        self._waiting = PerProcess(_Waiting)
         # Through a reference that keeps nothing alive, for apps come and go in tests.
         atexit.register(_flush, weakref.ref(self))
-
-    def _start_over(self) -> None:
-        """Begin with nothing: what a forked child inherits, its parent publishes."""
-        self._pid = os.getpid()
-        self._waiting: deque[Callable[[], Sequence[Envelope]]] = deque()
-        self._wake = threading.Event()
-        self._publishing = threading.Lock()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Let *envelopes* wait for the thread.
@@ -84,21 +92,21 @@ class Buffer:
         Raises:
             SignalTasksError: The buffer is full, and publishing it at once failed.
         """
-        if self._pid != os.getpid():
-            self._start_over()
-        if len(self._waiting) >= self._size:
+        waiting = self._waiting.own
+        if len(waiting.events) >= self._size:
             self._overflow(make())
             return
-        self._waiting.append(make)
-        if not self._wake.is_set():
-            self._wake.set()
-        if self._thread is None:
-            self._start()
+        waiting.events.append(make)
+        if not waiting.wake.is_set():
+            waiting.wake.set()
+        if waiting.thread is None:
+            self._start(waiting)
 
     def flush(self) -> None:
         """Publish what waits, in the calling thread."""
-        with self._publishing:
-            while batch := self._take():
+        waiting = self._waiting.own
+        with waiting.publishing:
+            while batch := _take(waiting.events):
                 self._publisher.publish(batch)
 
     def _overflow(self, envelopes: Sequence[Envelope]) -> None:
@@ -109,19 +117,28 @@ class Buffer:
         for event in events_of(envelopes):
             tell_failure(self._application, failure_of(event, error))
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None:  # pragma: no branch  # two threads may be first
-                self._thread = threading.Thread(
-                    target=_work, args=(weakref.ref(self), self._wake), daemon=True
-                )
-                self._thread.start()
+    def _start(self, waiting: _Waiting) -> None:
+        with waiting.starting:
+            if waiting.thread is None:  # pragma: no branch  # two threads may be first
+                waiting.thread = self._started(waiting.wake)
 
-    def _take(self) -> list[Envelope]:
-        batch: list[Envelope] = []
-        while self._waiting and len(batch) < _BATCH:
-            batch += self._waiting.popleft()()
-        return batch
+    def _started(self, wake: threading.Event) -> threading.Thread | None:
+        """Return a thread; where none can be had, publish what waits."""
+        arguments = weakref.ref(self), wake
+        thread = threading.Thread(target=_work, args=arguments, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # there are too many, or the interpreter is about to end
+            self.flush()
+            return None
+        return thread
+
+
+def _take(events: deque[Callable[[], Sequence[Envelope]]]) -> list[Envelope]:
+    batch: list[Envelope] = []
+    while events and len(batch) < _BATCH:
+        batch += events.popleft()()
+    return batch
 
 
 def _work(reference: weakref.ref[Buffer], wake: threading.Event) -> None:
@@ -133,7 +150,10 @@ def _work(reference: weakref.ref[Buffer], wake: threading.Event) -> None:
         buffer = reference()
         if buffer is None:
             return
-        buffer.flush()
+        try:
+            buffer.flush()
+        except Exception:
+            _logger.exception("buffered events are lost. The traceback says by what.")
         del buffer
 
 

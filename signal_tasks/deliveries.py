@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from celery.signals import worker_process_shutdown
 
 from .announcing import Announcing, Unattended
 from .buffer import Buffer, WhenFull
@@ -96,6 +97,7 @@ class Deliveries:
         self._basket = basket
         self._buffer_settings = buffer
         self._ways: dict[Delivery, Publisher] = {}
+        self._buffers: dict[Literal["buffered"], Buffer] = {}
 
     def named(self, name: Delivery) -> Publisher:
         """Return the way that is so called."""
@@ -103,9 +105,22 @@ class Deliveries:
         # Of two threads that are first, both go the way that stays.
         return self._ways.setdefault(name, self._made(name)) if way is None else way
 
-    @cached_property
+    @property
     def buffer(self) -> Buffer:
         """Where events of buffered delivery wait."""
+        buffer = self._buffers.get("buffered")
+        if buffer is None:
+            # As above; what waited in another one would be gone with that.
+            buffer = self._buffers.setdefault("buffered", self._new_buffer())
+            # The child of a worker's pool ends without a word to Python.
+            uid = f"signal_tasks.buffer.{id(self)}"
+            worker_process_shutdown.connect(self._flush, dispatch_uid=uid)
+        return buffer
+
+    def _flush(self, **_: object) -> None:
+        self.buffer.flush()
+
+    def _new_buffer(self) -> Buffer:
         settings = self._buffer_settings()
         return Buffer(
             self.unattended,

@@ -143,6 +143,8 @@ class Line:
 
     def has(self, task_id: str) -> bool:
         """Tell whether the broker has what was published as *task_id*."""
+        if not self.has_confirms:
+            return True
         return not (task_id in self.refused or task_id in self._unconfirmed.values())
 
     def close(self) -> None:
@@ -215,10 +217,8 @@ class Line:
 
     def _refuse(self, tag: int, multiple: bool) -> None:
         first = 0 if multiple else tag
-        for one, task_id in tuple(self._unconfirmed.items()):
-            if first <= one <= tag:
-                self.refused.add(task_id)
-                del self._unconfirmed[one]
+        refused = [one for one in self._unconfirmed if first <= one <= tag]
+        self.refused.update(map(self._unconfirmed.pop, refused))
 
     def _take_back(self, _error: object, _to: str, _key: str, message: Any) -> None:
         self.refused.add(message.properties.get("correlation_id", ""))

@@ -5,6 +5,7 @@ In: envelopes, in order. Out: one Celery message each, acknowledged by the broke
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import weakref
@@ -21,6 +22,8 @@ from .exceptions import PublishError
 from .line import Clock
 from .lines import CrowdedError, Lines
 from .registry import Registry
+
+_logger = logging.getLogger(__name__)
 
 
 class CeleryPublisher:
@@ -75,6 +78,30 @@ class CeleryPublisher:
         else:
             self._publish(batch)
         _raise_what_failed(batch)
+
+    def warm_up(self) -> None:
+        """Connect, and learn how messages are written, before the first event needs it.
+
+        A broker that does not answer in time makes no error of it; it is logged.
+        """
+        way = self._way()
+        try:
+            line = way.lines.take(self._clock() + self._timeout_seconds)
+            try:
+                way.formats.prepare(line)
+            except way.lines.errors:
+                way.lines.discard(line)
+                raise
+        except way.lines.errors as error:
+            cause = cause_of(error)
+            _logger.warning(
+                "the broker at %s is not there yet (%s). %s",
+                self._address(),
+                type(cause).__name__,
+                advice_for(cause),
+            )
+        else:
+            way.lines.give_back(line)
 
     def _publish(self, batch: Batch) -> None:
         way = self._way()

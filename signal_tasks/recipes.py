@@ -225,12 +225,10 @@ def _recipe(body: object, options: Mapping[str, Any]) -> Recipe | None:
         return None
     content_type, content_encoding, data = dumps(body, "json")
     before, mark, after = data.partition(json.dumps(TEXT))
-    if not mark:
-        return None
     properties = {
         name: value for name, value in options.items() if name not in _REFORMED
     }
-    return Recipe(
+    recipe = Recipe(
         exchange=options["exchange"],
         routing_key=options["routing_key"],
         declare=tuple(options["declare"] or ()),
@@ -242,6 +240,7 @@ def _recipe(body: object, options: Mapping[str, Any]) -> Recipe | None:
         content_type=content_type,
         content_encoding=content_encoding,
     )
+    return recipe if mark else None
 
 
 def _marks_in(values: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

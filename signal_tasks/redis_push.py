@@ -66,11 +66,11 @@ class Bodies:
     def as_json(self, recipe: Recipe, text: str) -> str:
         """Return the body of a message with the envelope *text*, as a JSON string."""
         before, after = recipe.body
-        cut = max(text.rfind(_OWN_PART), 0)
-        start = before, text[:cut]
+        shared, separator, own = text.rpartition(_OWN_PART)
+        start = before, shared
         if start != self._start:
             self._begin(start)
-        rest = f"{self._rest}{json.dumps(text[cut:])[1:]}{after}"
+        rest = f"{self._rest}{json.dumps(separator + own)[1:]}{after}"
         return f'"{self._encoded}{_base64(rest)}"'
 
     def _begin(self, start: tuple[str, str]) -> None:

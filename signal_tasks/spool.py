@@ -7,15 +7,16 @@ thread of this process publishes, in order, as soon as the broker takes them.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from .announcing import names_in, tell_spooled
 from .envelope import Envelope
-from .exceptions import PublishError, StoreError
+from .exceptions import PublishError, SignalTasksError
 from .host import Publisher
+from .per_process import PerProcess
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class SpoolRows(Protocol):
     """An outbox, of which the spool uses this."""
 
     def add(self, envelopes: Sequence[Envelope], *, is_spooled: bool) -> None:
-        """Keep *envelopes*, or raise ``StoreError``."""
+        """Keep *envelopes*, or raise."""
         ...
 
     @property
@@ -35,6 +36,19 @@ class SpoolRows(Protocol):
     def has_spooled(self) -> bool:
         """Tell whether there are rows that wait for the broker."""
         ...
+
+
+class _Queue:
+    """What one process knows of the rows, and its thread that publishes them."""
+
+    __slots__ = ("has_looked", "has_news", "is_behind", "lock", "thread")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+        self.has_news = False
+        self.has_looked = False
+        self.is_behind = False
 
 
 class Spool:
@@ -65,16 +79,7 @@ class Spool:
         self._drain = drain
         self._application = application
         self._is_wanted = is_wanted
-        self._start_over()
-
-    def _start_over(self) -> None:
-        """Begin anew in a forked child, to which no thread has come along."""
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._has_news = False
-        self._has_looked = False
-        self._is_behind = False
+        self._queue = PerProcess(_Queue)
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Pass *envelopes* on, or keep those that the broker does not take.
@@ -82,11 +87,10 @@ class Spool:
         Raises:
             PublishError: Some did not leave, and are not kept either.
         """
-        if self._pid != os.getpid():
-            self._start_over()
-        if not self._has_looked:
-            self._look_for_rows()
-        if self._is_behind and self._is_wanted():
+        queue = self._queue.own
+        if not queue.has_looked:
+            self._look_for_rows(queue)
+        if queue.is_behind and self._is_wanted():
             self._queue_up(envelopes)
             return
         try:
@@ -113,7 +117,7 @@ class Spool:
     def _queue_up(self, envelopes: Sequence[Envelope]) -> None:
         try:
             self._rows().add(envelopes, is_spooled=True)
-        except StoreError:
+        except SignalTasksError:
             # The order is worth less than the event.
             self._publisher.publish(envelopes)
             return
@@ -123,7 +127,7 @@ class Spool:
     def _keep(self, unsent: Sequence[Envelope], error: PublishError) -> None:
         try:
             self._rows().add(unsent, is_spooled=True)
-        except StoreError as store_error:
+        except SignalTasksError as store_error:
             raise PublishError(
                 f"{error} Nor could the event be kept for later: {store_error}",
                 receivers=error.receivers,
@@ -132,34 +136,42 @@ class Spool:
         tell_spooled(self._application, unsent, error)
         self._wake()
 
-    def _look_for_rows(self) -> None:
+    def _look_for_rows(self, queue: _Queue) -> None:
         """Let the thread see whether a process before this one has left something."""
-        self._has_looked = True
+        queue.has_looked = True
         if self._is_wanted() and self._rows().is_there:
             self._wake(is_behind=False)
 
     def _wake(self, *, is_behind: bool = True) -> None:
-        with self._lock:
-            self._has_news = True
-            self._is_behind = self._is_behind or is_behind
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True)
-                self._thread.start()
+        queue = self._queue.own
+        with queue.lock:
+            queue.has_news = True
+            queue.is_behind = queue.is_behind or is_behind
+            if queue.thread is not None:
+                return
+            thread = threading.Thread(target=self._work, args=(queue,), daemon=True)
+            # There may be too many, or the interpreter is about to end. Then the next
+            # event tries again, or the next process finds the rows.
+            with suppress(RuntimeError):
+                thread.start()
+                queue.thread = thread
 
-    def _work(self) -> None:
-        while self._is_to_go_on():
+    def _work(self, queue: _Queue) -> None:
+        while _is_to_go_on(queue):
             try:
-                if self._rows().has_spooled():
-                    self._is_behind = True
+                # Where something waits for certain, the drain waits for the store, too.
+                if queue.is_behind or self._rows().has_spooled():
+                    queue.is_behind = True
                     self._drain()
             except Exception:
                 _logger.exception("the events that wait for the broker were left there")
 
-    def _is_to_go_on(self) -> bool:
-        """Tell whether rows came since the thread looked last; if not, it ends."""
-        with self._lock:
-            goes_on, self._has_news = self._has_news, False
-            if not goes_on:
-                self._is_behind = False
-                self._thread = None
-            return goes_on
+
+def _is_to_go_on(queue: _Queue) -> bool:
+    """Tell whether rows came since the thread looked last; if not, it ends."""
+    with queue.lock:
+        goes_on, queue.has_news = queue.has_news, False
+        if not goes_on:
+            queue.is_behind = False
+            queue.thread = None
+        return goes_on

@@ -11,23 +11,29 @@ written nothing had nothing to undo: its events leave.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from sqlalchemy import Connection, TextClause, event
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from .announcing import Unattended, tell_withdrawn
 from .envelope import Envelope
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, StoreError
 from .host import Publisher
 from .orm import current_session
 from .references import Database
 from .settlement import Settlement
 
 _KEY = "signal_tasks"
+
+# How statements begin that leave nothing behind in the database.
+_READS = ("select", "values", "table", "show", "set", "reset", "explain", "pragma")
+_WRITES = re.compile(r"\b(insert|update|delete|merge)\b")
 
 
 class Follower(Protocol):
@@ -129,22 +135,31 @@ class InOutbox:
         """Add *envelopes* to the outbox.
 
         Raises:
-            StoreError: The database did not do it.
+            StoreError: The database did not do it. Nor does the transaction commit
+                then, for what it writes and the event belong together.
             ConfigurationError: The session is of another database than the store.
         """
         session = current_session(self._database())
-        if session is None or not session.in_transaction():
+        if session is None or not _can_end(session):
             self._rows().add(envelopes)
             return
-        connection = session.connection()
-        if not self._rows().is_in(connection):
+        if session.is_active:
+            self._add_inside(session, envelopes)
+        _follow(session, self, envelopes)
+
+    def _add_inside(self, session: Session, envelopes: Sequence[Envelope]) -> None:
+        connection = _connection_of(session)
+        if connection is None or not self._rows().is_in(connection):
             raise ConfigurationError(
                 "delivery='outbox' writes a row in the transaction of the session, and "
                 "the session's database is not that of the store. Let them be the same: "
                 "set SIGNAL_TASKS_STORE_URL to the session's, or leave it out."
             )
-        self._rows().add(envelopes, connection=connection)
-        _follow(session, self, envelopes)
+        try:
+            self._rows().add(envelopes, connection=connection)
+        except StoreError as error:
+            _spoil(session, error)
+            raise
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Leave them to the relay."""
@@ -193,7 +208,6 @@ def watch_sessions() -> None:
     """Hear of the transactions of every session of the process, from now on."""
     if event.contains(Session, "after_transaction_end", _after_transaction_end):
         return
-    event.listen(Session, "after_flush", _after_flush)
     event.listen(Session, "do_orm_execute", _do_orm_execute)
     event.listen(Session, "persistent_to_detached", _persistent_to_detached)
     event.listen(Session, "pending_to_transient", _pending_to_transient)
@@ -217,6 +231,9 @@ class _Watch:
     outcomes: dict[SessionTransaction, Literal["committed", "rolled back"]] = field(
         default_factory=dict[SessionTransaction, Literal["committed", "rolled back"]]
     )
+    spoilt: dict[SessionTransaction, StoreError] = field(
+        default_factory=dict[SessionTransaction, StoreError]
+    )
     settlement: Settlement | None = None
 
 
@@ -235,13 +252,38 @@ def _follow(
     waiting.setdefault(follower, []).extend(envelopes)
 
 
+def _can_end(session: Session) -> bool:
+    """Tell whether a transaction is open that has not committed.
+
+    What hears of a commit is called before the session is done with it.
+    """
+    if not session.in_transaction():
+        return False
+    return session.is_active or (
+        _watch_of(session).outcomes.get(_innermost(session)) == "rolled back"
+    )
+
+
+def _connection_of(session: Session) -> Connection | None:
+    """Return the session's own connection; None where only its models have any."""
+    try:
+        return session.connection()
+    except UnboundExecutionError:
+        return None
+
+
+def _spoil(session: Session, error: StoreError) -> None:
+    """Let the transaction that is open in *session* not commit without its row.
+
+    PostgreSQL undoes it after an error, and answers ``COMMIT`` as if it had not.
+    """
+    watch_sessions()
+    _watch_of(session).spoilt[_innermost(session)] = error
+
+
 def _innermost(session: Session) -> Any:
     """Return the savepoint or transaction that is open; there is one."""
     return session.get_nested_transaction() or session.get_transaction()
-
-
-def _after_flush(session: Session, _context: object) -> None:
-    _watch_of(session).has_written = True
 
 
 def _do_orm_execute(state: ORMExecuteState) -> None:
@@ -252,7 +294,10 @@ def _do_orm_execute(state: ORMExecuteState) -> None:
 def _only_reads(statement: object) -> bool:
     if not isinstance(statement, TextClause):
         return False
-    return statement.text.lstrip(" \n\t(").lower().startswith(("select", "with"))
+    said = statement.text.lstrip(" \n\t(").lower()
+    if said.startswith("with"):
+        return _WRITES.search(said) is None
+    return said.startswith(_READS)
 
 
 def _persistent_to_detached(session: Session, instance: object) -> None:
@@ -269,9 +314,17 @@ def _before_commit(session: Session) -> None:
     watch = session.info.get(_KEY)
     if watch is None or session.get_nested_transaction() is not None:
         return
+    spoilt = watch.spoilt.get(_innermost(session))
+    if spoilt is not None:
+        raise StoreError(
+            f"not committed, for an event could not be added to the outbox: {spoilt} "
+            "What the transaction has written is undone with it; roll it back."
+        ) from spoilt
     settlement = watch.settlement
     if settlement is not None and not settlement.is_done:
-        settlement.is_written = settlement.settle(session.connection())
+        connection = _connection_of(session)
+        if connection is not None:
+            settlement.is_written = settlement.settle(connection)
 
 
 def _after_commit(session: Session) -> None:
@@ -286,9 +339,9 @@ def _after_commit(session: Session) -> None:
 
 
 def _after_rollback(session: Session) -> None:
-    watch = session.info.get(_KEY)
-    if watch is None:
-        return
+    watch = _watch_of(
+        session
+    )  # an event may follow, before the session is done with it
     transaction = _innermost(session)
     watch.outcomes[transaction] = "rolled back"
     if watch.settlement is not None and not transaction.nested:
@@ -296,17 +349,22 @@ def _after_rollback(session: Session) -> None:
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if not transaction.nested and transaction.parent is not None:
+        # A flush, or a bulk operation, which nothing else tells of.
+        _watch_of(session).has_written = True
+        return
     watch: _Watch | None = session.info.get(_KEY)
     if watch is None:
         return
     outcome = watch.outcomes.pop(transaction, None)
     waiting = watch.waiting.pop(transaction, {})
+    watch.spoilt.pop(transaction, None)
     if transaction.nested:
         if outcome == "rolled back":
             _undo(waiting)
         else:
             _hand_on(session, watch, waiting)
-    elif transaction.parent is None:
+    else:
         has_written, watch.has_written = watch.has_written, False
         _end(waiting, outcome, has_written=has_written)
 

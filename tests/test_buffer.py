@@ -143,7 +143,7 @@ def test_thread_ends_with_its_buffer() -> None:
     buffer = make_buffer(publisher)
     buffer.publish([envelope("one")])
     publisher.next()
-    thread = buffer._thread
+    thread = buffer._waiting.own.thread
     reference = weakref.ref(buffer)
 
     del buffer
@@ -173,6 +173,65 @@ def test_forked_child_publishes_what_is_its_own() -> None:
     assert os.read(reading, 100) == b"child's"
     os.close(reading)
     os.close(writing)
+
+
+def test_forked_child_leaves_alone_what_its_parent_publishes() -> None:
+    """A child that ends publishes nothing that it was born with, and waits for nobody."""
+    buffer = make_buffer(publisher := Receiving())
+    publisher.may_go_on.clear()
+    buffer.publish([envelope("parent's")])
+    reading, writing = os.pipe()
+
+    with buffer._waiting.own.publishing:
+        child = os.fork()
+        if child == 0:
+            publisher.may_go_on.set()
+            buffer.flush()
+            os.write(writing, str(publisher.batches.qsize()).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+    publisher.may_go_on.set()
+
+    assert os.read(reading, 100) == b"0"
+    assert publisher.next() == ["parent's"]
+    os.close(reading)
+    os.close(writing)
+
+
+def test_without_a_thread_events_are_published_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no thread can be started any more, nothing waits for one."""
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+    monkeypatch.setattr(threading.Thread, "start", fail)
+
+    buffer.publish([envelope("one")])
+    buffer.publish([envelope("two")])
+
+    assert (publisher.next(), publisher.next()) == (["one"], ["two"])
+
+
+def test_thread_survives_what_should_not_be_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An event that fails against all promises is logged, and the next one leaves."""
+
+    def fail() -> list[Envelope]:
+        raise KeyError
+
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+
+    buffer.put(fail)
+    buffer.publish([envelope("one")])
+
+    assert publisher.next() == ["one"]
+    assert "buffered events are lost" in caplog.text
 
 
 PROGRAM = """

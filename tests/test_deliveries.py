@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from blinker import Signal
 from celery import Celery
+from celery.signals import worker_process_shutdown
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -22,7 +23,7 @@ from signal_tasks import (
     dispatch_failed,
     event_spooled,
 )
-from signal_tasks.deliveries import Deliveries
+from signal_tasks.deliveries import BufferSettings, Deliveries
 from signal_tasks.signals import DispatchFailed, EventSpooled
 from signal_tasks.store import Store
 from tests.in_memory import KEY, Broker
@@ -251,6 +252,35 @@ def test_deliveries_are_made_once(bridge: Bridge) -> None:
     assert deliveries.named("commit") is deliveries.named("commit")
 
 
+def test_threads_that_are_first_share_a_buffer(bridge: Bridge) -> None:
+    """What waited in another buffer would be gone with that."""
+    host = bridge._own_host
+    assert host is not None
+    others: list[object] = []
+
+    def settings() -> BufferSettings:
+        if not others:
+            others.append(None)
+            others.append(deliveries.buffer)
+        return BufferSettings()
+
+    deliveries = Deliveries(host, buffer=settings)
+
+    assert deliveries.buffer is others[1]
+
+
+def test_child_of_a_pool_flushes_its_buffer(
+    bridge: Bridge, broker: Broker, signal: Signal
+) -> None:
+    """The processes of a worker end without a word to Python, but not to Celery."""
+    bridge.async_receiver(signal, name="bill", delivery="buffered")(ignore)
+
+    signal.send()
+    worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
+
+    assert broker.names() == ["bill"]
+
+
 class TestBuffered:
     """What is encoded at once, and what may wait for the thread."""
 
@@ -261,10 +291,10 @@ class TestBuffered:
         host = bridge._own_host
         assert host is not None
         # The thread would be in the way of what the tests change meanwhile.
-        host.buffer._publishing.acquire()
+        host.buffer._waiting.own.publishing.acquire()
 
         def flush() -> None:
-            host.buffer._publishing.release()
+            host.buffer._waiting.own.publishing.release()
             host.buffer.flush()
 
         return flush

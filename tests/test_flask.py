@@ -805,3 +805,18 @@ def test_rehearsal_for_a_stranger_sends_nothing(
 
     assert flask_bridge.rehearse(signal, Flask("foreign"), {}) == ([], [])
     assert broker_of(app).take() == []
+
+
+def test_app_is_warmed_up(bridge: Bridge) -> None:
+    """The extension connects an app to its broker, and puts nothing there."""
+    app = new_app(bridge)
+
+    SignalTasks(bridge=bridge).warm_up(app)
+
+    assert broker_of(app).take() == []
+
+
+def test_app_without_signal_tasks_is_not_warmed_up() -> None:
+    """To warm up an app that is not served is a mistake that is told."""
+    with pytest.raises(ConfigurationError, match="has no SignalTasks"):
+        SignalTasks().warm_up(Flask("bare"))

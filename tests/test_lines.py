@@ -154,3 +154,17 @@ def test_lines_do_not_keep_their_app(lines: Lines) -> None:
 
     with pytest.raises(TimeoutError):
         take(gone, 0.001)
+
+
+def test_line_waits_for_no_reply_when_the_time_is_over(line: Line) -> None:
+    """Whoever has no time left sends nothing, for nobody would hear the answer."""
+    with pytest.raises(TimeoutError):
+        line.patience(0)
+    with pytest.raises(TimeoutError):
+        line.options("the-task", 0)
+
+
+def test_line_has_the_patience_of_its_connection_at_first(line: Line) -> None:
+    """A reply is waited for as long as is left, which at first is all the time."""
+    assert line.patience(SECONDS) is None
+    assert line.patience(SECONDS / 2) == SECONDS / 2

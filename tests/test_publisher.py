@@ -26,10 +26,12 @@ from blinker import Signal
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from signal_tasks import Bridge, DispatchError, PublishError
+from signal_tasks import Bridge, DispatchError, NotSentError, PublishError
 from signal_tasks.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.broker import running_broker
+from signal_tasks.lines import CrowdedError, Lines
 from tests.in_memory import KEY, Broker, new_celery_app
+from tests.test_recipes import watched
 
 # Far above what the publisher is given, and far below its libraries' own patience.
 PATIENCE_SECONDS = 4
@@ -466,3 +468,121 @@ def test_forked_child_has_connections_of_its_own(redis_url: str) -> None:
     )
 
     assert Broker(celery_app).names() == ["bill"] * 3
+
+
+def test_warmed_up_process_sends_over_a_connection_that_is_there(
+    signal: Signal, redis_url: str
+) -> None:
+    """After a warm-up the first event makes no connection, and asks for nothing."""
+    celery_app = new_celery_app(broker_url=redis_url)
+    bridge = connect(celery_app, signal, timeout_seconds=PATIENCE_SECONDS)
+    publisher = bridge.publisher(celery_app, PATIENCE_SECONDS)
+    publisher.warm_up()
+    with redis.Redis.from_url(redis_url) as client:
+        before = client.info("stats")["total_connections_received"]
+        commands = client.info("commandstats")
+
+        publisher.publish(bridge.rehearse(signal, None, {})[0])
+
+        assert client.info("stats")["total_connections_received"] == before
+        after = client.info("commandstats")
+    assert after["cmdstat_lpush"]["calls"] == commands["cmdstat_lpush"]["calls"] + 1
+    assert after.get("cmdstat_sadd") == commands.get("cmdstat_sadd")
+    assert Broker(celery_app).names() == ["bill"]
+
+
+def test_warm_up_sends_nothing(signal: Signal) -> None:
+    """To warm up is no event."""
+    celery_app = new_celery_app()
+    bridge = connect(celery_app, signal)
+
+    bridge.publisher(celery_app, 1).warm_up()
+
+    assert Broker(celery_app).take() == []
+
+
+def test_warm_up_without_a_broker_is_logged(
+    signal: Signal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A web server starts before its broker, too."""
+    with listening() as port:
+        pass
+    celery_app = new_celery_app(broker_url=f"redis://:{SECRET}@127.0.0.1:{port}/0")
+    bridge = connect(celery_app, signal)
+
+    bridge.publisher(celery_app, 0.2).warm_up()
+
+    assert f"127.0.0.1:{port}/0 is not there yet (ConnectionError)" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_warm_up_with_an_ill_broker_is_logged(
+    signal: Signal, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What goes wrong after the connection is made is no error either."""
+    celery_app = new_celery_app(broker_url=redis_url)
+    bridge = connect(celery_app, signal)
+    with redis.Redis.from_url(redis_url) as client:
+        client.replicaof("127.0.0.1", 1)
+
+        bridge.publisher(celery_app, PATIENCE_SECONDS).warm_up()
+        client.replicaof("NO", "ONE")
+
+    assert "(ReadOnlyError)" in caplog.text
+
+
+def test_warm_up_leaves_messages_that_are_watched_to_celery(signal: Signal) -> None:
+    """Where somebody watches Celery make messages there is nothing to learn."""
+    celery_app = new_celery_app()
+    bridge = connect(celery_app, signal)
+
+    with watched() as seen:
+        bridge.publisher(celery_app, 1).warm_up()
+
+    assert seen == []
+
+
+def test_crowd_is_no_outage(signal: Signal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are too many threads for the time, the next send is tried as well."""
+    celery_app = new_celery_app()
+    connect(celery_app, signal)
+
+    def refuse(_: Lines, __: float) -> None:
+        raise CrowdedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lines, "take", refuse)
+        with pytest.raises(PublishError, match="too many threads"):
+            signal.send()
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill"]
+
+
+def test_message_that_may_be_lost_says_so(signal: Signal) -> None:
+    """What the user has chosen to be lost without a word goes to Celery like that."""
+    celery_app = new_celery_app()
+    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
+    bridge.async_receiver(signal, name="bill", mandatory=False, countdown=1)(print)
+
+    signal.send()
+
+    assert Broker(celery_app).names() == ["bill"]
+
+
+@pytest.mark.parametrize("error", [ValueError(), NotSentError()], ids=["any", "ours"])
+def test_error_of_an_eager_handler_is_the_senders(
+    signal: Signal, error: Exception
+) -> None:
+    """With Celery told to be eager and to propagate, a handler's error is heard of."""
+    celery_app = new_celery_app(task_always_eager=True, task_eager_propagates=True)
+    bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
+
+    @bridge.async_receiver(signal, name="bill", max_retries=0)
+    def bill(sender: object) -> None:
+        raise error
+
+    with pytest.raises((PublishError, NotSentError)) as caught:
+        signal.send()
+
+    assert error in (caught.value, caught.value.__cause__)

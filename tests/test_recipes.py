@@ -184,9 +184,15 @@ class Shadowing(Task):
         return f"bill at {len(args)}"
 
 
-@pytest.mark.parametrize("task_class", [Counting, Shadowing])
+@pytest.mark.parametrize(
+    ("task_class", "header", "values"),
+    [
+        pytest.param(Counting, "count", [1, 2], id="apply_async"),
+        pytest.param(Shadowing, "shadow", ["bill at 1"] * 2, id="shadow_name"),
+    ],
+)
 def test_task_class_of_ones_own_makes_each_message(
-    signal: Signal, task_class: type[Task]
+    signal: Signal, task_class: type[Task], header: str, values: list[object]
 ) -> None:
     """Whose task class changes messages has all of them changed by it."""
     celery_app = Celery("tests", task_cls=task_class, set_as_current=False)
@@ -194,7 +200,11 @@ def test_task_class_of_ones_own_makes_each_message(
     bridge = Bridge(celery_app, secret_key=KEY, on_error="raise")
     bridge.async_receiver(signal, name="bill")(print)
 
-    assert recipe_of(bridge, celery_app) is None
+    signal.send()
+    signal.send()
+
+    messages = Broker(celery_app).take()
+    assert [message.headers[header] for message in messages] == values
 
 
 def test_replaced_method_is_called_for_each_message(

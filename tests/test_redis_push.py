@@ -201,6 +201,50 @@ def test_other_encoding_goes_kombus_way(
     assert client.llen(shop.queue) == 1
 
 
+def test_unknown_form_goes_kombus_way(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where kombu writes something that we cannot read, it writes all of it."""
+    monkeypatch.setattr("kombu.transport.redis.dumps", lambda _: "another form")
+    shop = Shop(redis_url)
+    shop.receive()
+
+    with counted(monkeypatch) as counts:
+        shop.signal.send("shop")
+
+    assert counts == []
+    assert client.lrange(shop.queue, 0, -1) == [b"another form"]
+
+
+def test_messages_that_kombu_makes_leave_together(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """Of several messages that Celery makes itself, a wrong one stops no other."""
+    shop = Shop(redis_url)
+    for name, countdown in (("bill", 1), ("pack", "soon"), ("ship", 1)):
+        shop.receive(name, countdown=countdown)
+
+    with pytest.raises(PublishError, match="made no message") as caught:
+        shop.signal.send("shop")
+
+    assert caught.value.receivers == ("pack",)
+    assert Broker(shop.celery_app).names() == ["bill", "ship"]
+
+
+def test_lost_connection_of_kombu_is_not_made_again_by_itself(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """Also where kombu publishes, a connection that is lost is replaced in time."""
+    shop = Shop(redis_url)
+    shop.receive(priority=3)
+    shop.signal.send("shop")
+
+    client.client_kill_filter(_type="normal", skipme=True)
+    shop.signal.send("shop")
+
+    assert len(Broker(shop.celery_app).take()) == 2
+
+
 def test_list_that_is_none_is_told_of_its_receivers(
     redis_url: str, client: redis.Redis
 ) -> None:

@@ -25,6 +25,7 @@ class Rows:
 
     waiting: list[str] = field(default_factory=list)
     error: Exception | None = None
+    asking_error: Exception | None = None
     is_there: bool = True
     has_looked: threading.Event = field(default_factory=threading.Event)
 
@@ -38,8 +39,9 @@ class Rows:
     def has_spooled(self) -> bool:
         """Tell whether there are rows, or raise the error."""
         self.has_looked.set()
-        if self.error is not None:
-            raise self.error
+        error = self.error or self.asking_error
+        if error is not None:
+            raise error
         return bool(self.waiting)
 
 
@@ -70,7 +72,7 @@ class Office:
 
     def join(self) -> None:
         """Wait until the spool's thread has nothing to do any more."""
-        thread = self.spool._thread
+        thread = self.spool._queue.own.thread
         if thread is not None:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
@@ -148,6 +150,38 @@ def test_store_that_fails_lets_later_events_overtake(office: Office) -> None:
     office.join()
 
 
+def test_store_that_fails_once_leaves_no_row_behind(office: Office) -> None:
+    """What is there for certain is published, also if the store does not say so now."""
+    office.break_broker("bill")
+    office.rows.asking_error = StoreError("it restarts.")
+    office.may_drain.set()
+
+    office.spool.publish([envelope("one")])
+    office.join()
+
+    assert office.drained == ["one for bill"]
+
+
+def test_thread_that_cannot_be_started_is_started_later(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event that is kept is not lost for there being too many threads."""
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    office.break_broker("bill")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        office.spool.publish([envelope("one")])
+    office.may_drain.set()
+
+    office.spool.publish([envelope("two")])
+    office.join()
+
+    assert office.drained == ["one for bill", "two for bill"]
+
+
 def test_event_that_cannot_be_kept_is_an_error(office: Office) -> None:
     """With broker and store away, the sender hears of both."""
     office.break_broker("bill")
@@ -223,7 +257,7 @@ def test_database_that_is_not_there_has_no_rows(office: Office) -> None:
 
     office.spool.publish([envelope("one")])
 
-    assert office.spool._thread is None
+    assert office.spool._queue.own.thread is None
 
 
 def test_rows_that_cannot_be_looked_for_end_nothing(

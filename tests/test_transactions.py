@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -383,7 +393,6 @@ class TestCommit:
         self, commit: AfterCommit, session: Session, later: RecordingPublisher
     ) -> None:
         """A flush is a part of the transaction, so its events wait for that."""
-        from sqlalchemy import event  # noqa: PLC0415
 
         def send(*_: object) -> None:
             commit.publish([envelope("one")])
@@ -598,3 +607,146 @@ class TestSettling:
             pass
 
         assert not settlement.is_done
+
+
+class TestSessionsThatDoMore:
+    """Sessions as applications really use them."""
+
+    def test_bulk_insert_is_a_write(
+        self,
+        commit: AfterCommit,
+        session: Session,
+        later: RecordingPublisher,
+        withdrawn: list[str],
+    ) -> None:
+        """What is written past the unit of work is undone with its transaction, too."""
+        session.bulk_insert_mappings(Order, [{"number": 2}])  # type: ignore[arg-type]
+        commit.publish([envelope("one")])
+
+        session.close()
+
+        assert (ids(later), withdrawn) == ([], ["one"])
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "PRAGMA cache_size = 100",
+            "explain SELECT 1",
+            " WITH one AS (SELECT 1) SELECT 1",
+        ],
+        ids=["setting", "plan", "query"],
+    )
+    def test_setting_is_no_write(
+        self,
+        commit: AfterCommit,
+        session: Session,
+        later: RecordingPublisher,
+        statement: str,
+    ) -> None:
+        """A transaction that was only prepared for its queries has nothing to undo."""
+        session.execute(text(statement))
+        commit.publish([envelope("one")])
+
+        session.close()
+
+        assert ids(later) == ["one"]
+
+    def test_query_that_writes_is_a_write(
+        self, commit: AfterCommit, session: Session, withdrawn: list[str]
+    ) -> None:
+        """A statement that begins as a query does may go on to write."""
+        statement = (
+            "WITH two AS (SELECT 2 AS n) INSERT INTO orders SELECT n, 'x' FROM two"
+        )
+        session.execute(text(statement))
+        commit.publish([envelope("one")])
+
+        session.close()
+
+        assert withdrawn == ["one"]
+
+    def test_event_of_a_commit_is_added_at_once(
+        self, outbox: InOutbox, session: Session, rows: Rows
+    ) -> None:
+        """What is sent when a transaction has committed cannot be a row in it."""
+
+        def send(_session: Session) -> None:
+            outbox.publish([envelope("one")])
+
+        event.listen(session, "after_commit", send)
+        session.add(Order(number=2))
+
+        session.commit()
+
+        assert (rows.inside, rows.alone) == ([], ["one"])
+
+    def test_event_of_a_failed_flush_is_withdrawn(
+        self, outbox: InOutbox, session: Session, rows: Rows, withdrawn: list[str]
+    ) -> None:
+        """A transaction that can only be rolled back takes no row."""
+        session.add(Order(number=1))
+        with pytest.raises(IntegrityError):
+            session.flush()
+
+        outbox.publish([envelope("one")])
+        session.rollback()
+
+        assert (rows.inside, rows.alone, withdrawn) == ([], [], ["one"])
+
+    def test_outbox_wants_a_database_of_the_session_itself(
+        self, engine: Engine, rows: Rows
+    ) -> None:
+        """A session with a database for each model has none for the row."""
+        with Session(binds={Order: engine}) as session:
+            session.execute(select(Order))
+            outbox = InOutbox(
+                lambda: Database(session=lambda: session),
+                rows=lambda: rows,
+                application="shop",
+            )
+
+            with pytest.raises(ConfigurationError, match="not that of the store"):
+                outbox.publish([envelope("one")])
+
+    def test_note_waits_where_each_model_has_a_database(self, engine: Engine) -> None:
+        """A handler commits as ever where there is no place for the note."""
+        settlement = Settlement(lambda _: pytest.fail("there is no connection"))
+        with (
+            Session(binds={Order: engine}) as session,
+            settling_in(Database(session=lambda: session), settlement),
+        ):
+            session.add(Order(number=2))
+            session.commit()
+
+        assert not settlement.is_done
+
+    def test_row_that_fails_ends_the_transaction(
+        self, outbox: InOutbox, session: Session, rows: Rows
+    ) -> None:
+        """Who goes on after that commits nothing, and is told; a database may not tell."""
+        session.add(Order(number=2))
+        rows.error = StoreError("no such table")
+        with pytest.raises(StoreError):
+            outbox.publish([envelope("one")])
+
+        with pytest.raises(StoreError, match="undone with it"):
+            session.commit()
+
+        session.rollback()
+        assert session.scalars(select(Order.number)).all() == [1]
+        session.commit()
+
+    def test_row_that_fails_in_a_savepoint_ends_that(
+        self, outbox: InOutbox, session: Session, rows: Rows
+    ) -> None:
+        """A savepoint that is rolled back takes the failure along."""
+        session.add(Order(number=2))
+        savepoint = session.begin_nested()
+        rows.error = StoreError("no such table")
+        with pytest.raises(StoreError):
+            outbox.publish([envelope("one")])
+        savepoint.rollback()
+
+        session.commit()
+
+        assert session.scalars(select(Order.number)).all() == [1, 2]

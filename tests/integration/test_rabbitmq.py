@@ -41,11 +41,16 @@ class Shop:
     prefix: str = field(default_factory=lambda: f"{PREFIX}-{uuid4().hex[:8]}")
     signal: Signal = field(default_factory=Signal)
 
-    def bridge(self, **settings: object) -> Bridge:
-        """Return a bridge whose sends raise."""
+    def bridge(self, *, seconds: float = 5, **settings: object) -> Bridge:
+        """Return a bridge whose sends raise, at the latest after so many seconds."""
         celery_app = Celery("shop", broker=self.url, set_as_current=False)
         celery_app.conf.update(task_default_queue=self.queue("default"), **settings)
-        return Bridge(celery_app, secret_key="key", on_error="raise")
+        return Bridge(
+            celery_app,
+            secret_key="key",
+            on_error="raise",
+            publish_timeout_seconds=seconds,
+        )
 
     def queue(self, name: str) -> str:
         """Return the name of one of our queues."""
@@ -174,7 +179,7 @@ def test_memory_alarm_is_named(shop: Shop) -> None:
     """A broker that blocks publishers is not waited for, and the error says what it is."""
     with proxy_to(shop.url) as proxy:
         blocked = Shop(proxy.url, shop.channel, prefix=shop.prefix)
-        bridge = blocked.bridge()
+        bridge = blocked.bridge(seconds=0.7)
         bridge.async_receiver(blocked.signal, name="bill")(print)
         blocked.signal.send()
         proxy.say(BLOCKED)
