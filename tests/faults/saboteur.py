@@ -11,7 +11,6 @@ from typing import Final
 
 import psutil
 
-from tests.faults.brokers import Node, RabbitMQBroker, RedisBroker
 from tests.faults.cells import Cell
 from tests.faults.plant import CLAIM_SECONDS, VISIBILITY_SECONDS, Plant
 
@@ -129,23 +128,17 @@ def _kill_web(plant: Plant, _random: Random) -> None:
 
 
 def _kill_broker(plant: Plant, random: Random) -> None:
-    node = _node_of(plant)
+    node = plant.broker.node
     node.kill()
     time.sleep(random.uniform(0, 1.5))
     node.start()
 
 
 def _stop_broker(plant: Plant, _random: Random) -> None:
-    node = _node_of(plant)
+    node = plant.broker.node
     node.freeze()
     time.sleep(2)
     node.thaw()
-
-
-def _node_of(plant: Plant) -> Node:
-    broker = plant.broker
-    assert isinstance(broker, RedisBroker | RabbitMQBroker)
-    return broker.node
 
 
 def _flush_broker(plant: Plant, _random: Random) -> None:

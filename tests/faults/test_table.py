@@ -74,7 +74,7 @@ def test_line_tells_what_there_is() -> None:
 def test_broken_promises_are_told() -> None:
     """Whatever is more than may be is named with its limit, and so is a slow send."""
     result = replace(
-        RESULT, counts=replace(COUNTS, lost=2, phantom=1), slowest_send=1.75
+        RESULT, counts=replace(COUNTS, lost=2, phantom=1), slowest_send=2.25
     )
 
     broken = broken_promises(result)
@@ -82,7 +82,7 @@ def test_broken_promises_are_told() -> None:
     assert broken == [
         "lost 2 of 90, 0 at most",
         "phantom 1 of 90, 0 at most",
-        "a send took 1.75 s",
+        "a send took 2.25 s",
     ]
     assert as_line(result).endswith(f" BROKEN: {'; '.join(broken)}")
 
