@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from .claiming import drop
 from .dead_letters import DeadLetter
 from .envelope import Envelope
 from .exceptions import RefusedError
@@ -31,7 +32,8 @@ def bury(
         attempts: How many attempts have failed.
 
     Returns:
-        Whether it is kept, or there is no store for it to be kept in.
+        Whether it is kept, or need not be: there is no store for it, or another message
+        of its event was handled.
     """
     letter: DeadLetter | None = None
     try:
@@ -39,7 +41,7 @@ def bury(
         if office is None:
             return True
         letter = _letter(host, receiver, text, error, attempts)
-        office.keep(letter)
+        is_new = office.keep(letter)
     except Exception:
         _logger.exception(
             "no dead letter could be kept for %s of its event %s. The traceback says "
@@ -49,6 +51,9 @@ def bury(
             extra=_facts(receiver, letter),
         )
         return False
+    if not is_new:
+        drop(host, str(letter.event_id), receiver)
+        return True
     _logger.warning(
         "event %s for %s is kept as a dead letter (%s), to be replayed.",
         letter.event_id,

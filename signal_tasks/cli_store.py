@@ -134,7 +134,7 @@ def replay(
     outcome = _replayed(host, wanted)
     if as_json:
         click.echo(json.dumps(outcome.facts(), indent=2))
-        if outcome.unknown or outcome.error:
+        if outcome.unknown or outcome.done or outcome.error:
             raise click.exceptions.Exit(1)
         return
     if outcome.error:
@@ -144,12 +144,21 @@ def replay(
             "command."
         )
     click.echo(f"{len(outcome.replayed)} published again.")
+    if outcome.done:
+        click.echo(
+            f"{len(outcome.done)} stay, for their handlers had committed their work "
+            "when they failed, and once=True runs none again. See to the rest of it, and "
+            "purge them: dead purge --error CommittedError.",
+            err=True,
+        )
     if outcome.unknown:
         names = ", ".join(sorted(set(map(printable, outcome.unknown.values()))))
         raise click.ClickException(
             f"{len(outcome.unknown)} stay, for this app has no receiver {names}. Replay "
             "them with the code that declares it, or purge them."
         )
+    if outcome.done:
+        raise click.exceptions.Exit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +168,8 @@ class _Replay:
     replayed: list[int]
     unknown: dict[int, str]
     """The receiver of each that stays, for this app does not have it."""
+    done: list[int]
+    """Those that stay, for their handlers have done their work."""
     error: str | None
     """Why not all have left the outbox."""
 
@@ -167,17 +178,25 @@ class _Replay:
         unknown = [
             {"id": number, "receiver": name} for number, name in self.unknown.items()
         ]
-        return {"replayed": self.replayed, "unknown": unknown, "error": self.error}
+        return {
+            "replayed": self.replayed,
+            "unknown": unknown,
+            "done": self.done,
+            "error": self.error,
+        }
 
 
 def _replayed(host: FlaskHost, wanted: DeadLetterFilter) -> _Replay:
     known = {receiver.name for receiver in host.registry}
     replayed: list[int] = []
     unknown: dict[int, str] = {}
+    done: list[int] = []
     for number in host.dead_letters.numbers(wanted):
         for stored in host.dead_letters.find(DeadLetterFilter(ids=[number])):
             if stored.letter.receiver not in known:
                 unknown[number] = stored.letter.receiver
+            elif stored.letter.is_done:
+                done.append(number)
             elif host.dead_letters.replay(number):
                 replayed.append(number)
     failure: PublishError | None = None
@@ -189,6 +208,7 @@ def _replayed(host: FlaskHost, wanted: DeadLetterFilter) -> _Replay:
     return _Replay(
         replayed=replayed,
         unknown=unknown,
+        done=done,
         error=None if failure is None else str(failure),
     )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from .exceptions import CommittedError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
@@ -42,6 +44,11 @@ class DeadLetter:
     died_at: datetime
     """In UTC."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its handler had committed its work, and is not to run again."""
+        return self.reason == CommittedError.__name__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
@@ -57,6 +64,6 @@ class DeadLetterFilter:
 class DeadLetterOffice(Protocol):
     """Keeps dead letters."""
 
-    def keep(self, letter: DeadLetter) -> None:
-        """Keep *letter*, or raise."""
+    def keep(self, letter: DeadLetter) -> bool:
+        """Keep *letter*, or raise; tell whether it was not settled already."""
         ...

@@ -20,7 +20,7 @@
     |   +-- ArgumentsError (TypeError)
     |   +-- MissingReferenceError (LookupError)
     |   +-- TooManyDeliveriesError           its runs do not come to an end
-    |   +-- CommittedError                 its handler has done its work, and failed after
+    |   +-- CommittedError                   its handler has done its work, and failed after
     +-- StillMissingError (LookupError)      not in the database yet; tried again
     +-- StillClaimedError                    not to be handled now; tried again
     +-- LostClaimError                       somebody else has handled the event

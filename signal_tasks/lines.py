@@ -63,6 +63,7 @@ class Lines:
         self._last_failure: Exception = OperationalError()
         self._is_closed = False
         transport = celery_app.connection_for_write().transport
+        self._is_in_memory = transport.driver_type == "memory"
         self.errors = _broker_errors(transport)
         """What says that the broker did not do its work, of all that may be raised."""
         self._refusals = (*transport.channel_errors, MessageNacked)
@@ -83,13 +84,8 @@ class Lines:
     def give_back(self, line: Line) -> None:
         """Take *line* back, with which all is well."""
         self._in_use.discard(line)
-        self._idle.append(line)
         self._given_back += 1
-        if self._waiting:
-            with self._changed:
-                self._changed.notify()
-        if self._is_closed:
-            self.close()
+        self._add(line)
 
     def discard(self, line: Line) -> None:
         """Close *line*, with which something is wrong."""
@@ -120,6 +116,14 @@ class Lines:
         cause = cause_of(error)
         return isinstance(cause, self._refusals) and not is_of_the_broker(cause)
 
+    def _add(self, line: Line) -> None:
+        self._idle.append(line)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
+        if self._is_closed:
+            self.close()
+
     def _pop(self) -> Line | None:
         with suppress(IndexError):
             return self._idle.pop()
@@ -142,9 +146,11 @@ class Lines:
                     if seconds <= 0:
                         raise _too_late(is_crowded=self._given_back > given_back)
                     self._connect_soon()
-                    # Of those who wait, one looks from time to time whether it is time
-                    # for one more line.
-                    self._changed.wait(min(seconds, _PACE_SECONDS * self._waiting))
+                    if not self._idle:
+                        # Of those who wait, one looks from time to time whether it is
+                        # time for one more line.
+                        pause = _PACE_SECONDS * self._waiting
+                        self._changed.wait(min(seconds, pause))
             finally:
                 self._waiting -= 1
 
@@ -156,6 +162,9 @@ class Lines:
             return
         self._connecting += 1
         self._last_connecting = now
+        if self._is_in_memory:
+            self._connect()
+            return
         # A daemon, for a name that is not resolved would hold up the process's end.
         thread = Thread(target=self._connect, daemon=True)
         try:
@@ -172,7 +181,7 @@ class Lines:
                 if line is None:
                     break
                 is_enough = self._given_back > before
-                self.give_back(line)
+                self._add(line)
                 with self._changed:
                     if is_enough or self._waiting <= len(self._idle):
                         break

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 from celery import Celery, Task, signals
@@ -125,6 +126,7 @@ class Recipes:
         self._celery_app = celery_app
         self._registry = registry
         self._known: dict[str, tuple[object, Receiver, Recipe | None]] = {}
+        self._lock = Lock()
         self._methods: tuple[object, ...] = ()
         self._are_own = False
 
@@ -158,9 +160,14 @@ class Recipes:
         known = self._known.get(name)
         if known is not None and known[0] is task and known[1] is receiver:
             return known[2]
-        recipe = self._learn(task, receiver)
-        self._known[name] = (task, receiver, recipe)
-        return recipe
+        # Celery looks for a result backend in each thread that asks it for a message,
+        # which takes so long that a hundred threads at once would be too late.
+        with self._lock:
+            known = self._known.get(name)
+            if known is None or known[0] is not task or known[1] is not receiver:
+                known = task, receiver, self._learn(task, receiver)
+                self._known[name] = known
+        return known[2]
 
     def _learn(self, task: Any, receiver: Receiver) -> Recipe | None:
         if not self._has_one(task):

@@ -15,6 +15,7 @@ from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from threading import Lock
 from typing import Any, Final
 from uuid import uuid4
 
@@ -89,6 +90,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._known: dict[Recipe, Template | None] = {}
+        self._lock = Lock()
 
     def of(self, line: Line, recipes: Sequence[Recipe]) -> list[Template | None]:
         """Return the template of each of *recipes*; None where kombu has to write.
@@ -98,9 +100,13 @@ class Templates:
         """
         known = self._known
         unknown = [recipe for recipe in recipes if recipe not in known]
-        if unknown:
-            known.update(zip(unknown, _learned(line, unknown), strict=True))
-        return [known[recipe] for recipe in recipes]
+        # Whoever comes while another one learns does not wait for that.
+        if unknown and self._lock.acquire(blocking=False):
+            try:
+                known.update(zip(unknown, _learned(line, unknown), strict=True))
+            finally:
+                self._lock.release()
+        return [known.get(recipe) for recipe in recipes]
 
 
 def push(

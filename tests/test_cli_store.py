@@ -405,6 +405,27 @@ def test_replay_leaves_receivers_that_are_unknown_here(
     assert letters.numbers(EVERY) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_replay_leaves_what_is_done(
+    app: Flask,
+    flask_bridge: Bridge,
+    letters: StoredDeadLetters,
+    options: tuple[str, ...],
+) -> None:
+    """A handler that had committed its work does not run once more."""
+    flask_bridge.async_receiver(Signal(), name=LETTER.receiver)(print)
+    letters.keep(replace(LETTER, reason="CommittedError"))
+
+    result = run(app, "dead", "replay", "--all", *options)
+
+    assert result.exit_code == 1
+    assert (
+        '"done": [\n    1\n  ]' in result.output or "1 stay, for their" in result.output
+    )
+    assert letters.numbers(EVERY) == [1]
+    assert not letters.replay(1)
+
+
 def test_replay_prints_json(
     app: Flask, flask_bridge: Bridge, letters: StoredDeadLetters
 ) -> None:
@@ -419,10 +440,16 @@ def test_replay_prints_json(
     assert json.loads(some.stdout) == {
         "replayed": [2],
         "unknown": [{"id": 1, "receiver": "shop.handlers.gone"}],
+        "done": [],
         "error": None,
     }
     assert none.exit_code == 0
-    assert json.loads(none.stdout) == {"replayed": [], "unknown": [], "error": None}
+    assert json.loads(none.stdout) == {
+        "replayed": [],
+        "unknown": [],
+        "done": [],
+        "error": None,
+    }
 
 
 def test_replay_without_a_broker_forgets_nothing(

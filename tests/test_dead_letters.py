@@ -42,12 +42,15 @@ class Office:
 
     letters: list[DeadLetter] = field(default_factory=list)
     error: Exception | None = None
+    is_new: bool = True
 
-    def keep(self, letter: DeadLetter) -> None:
+    def keep(self, letter: DeadLetter) -> bool:
         """Keep *letter*, or raise the error."""
         if self.error is not None:
             raise self.error
-        self.letters.append(letter)
+        if self.is_new:
+            self.letters.append(letter)
+        return self.is_new
 
 
 @pytest.fixture
@@ -187,6 +190,25 @@ def test_soft_time_limit_is_a_failure_as_any_other(
 
     (letter,) = office.letters
     assert (letter.reason, letter.attempts) == ("SoftTimeLimitExceeded", 4)
+
+
+def test_event_that_was_handled_meanwhile_is_no_letter(
+    bridge: Bridge,
+    broker: Broker,
+    office: Office,
+    signal: Signal,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A message that came twice is dropped where the other one was handled."""
+    bridge.async_receiver(signal, name="bill", max_retries=0)(failing(OSError("late")))
+    office.is_new = False
+    signal.send()
+
+    with caplog.at_level(logging.INFO):
+        broker.run()
+
+    assert office.letters == []
+    assert "handed out twice" in caplog.text
 
 
 def test_error_that_says_nothing_is_kept_too(

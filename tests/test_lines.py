@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from celery import Celery
 
+from signal_tasks.dev.broker import running_broker
 from signal_tasks.line import Line
 from signal_tasks.lines import CrowdedError, Lines
 from tests.in_memory import new_celery_app
@@ -133,18 +134,22 @@ def test_crowd_is_told_from_an_outage(
 
 
 def test_line_is_made_where_no_thread_can_be(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """When the interpreter starts no more threads, the sender connects by itself."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with running_broker() as broker:
+        celery_app = new_celery_app(broker_url=broker.url)
+        lines = Lines(celery_app, SECONDS)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
 
-    line = take(lines)
+        line = take(lines)
 
-    assert line.connection.connected
+        assert line.connection.connected
+        lines.discard(line)
 
 
 def test_lines_do_not_keep_their_app(lines: Lines) -> None:

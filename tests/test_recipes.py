@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -128,6 +130,24 @@ def test_recipe_is_learned_once(bridge: Bridge, celery_app: Celery) -> None:
 
     assert first is not None
     assert recipes.of("bill", celery_app.tasks["bill"]) is first
+
+
+def test_recipe_that_another_thread_has_just_learned_will_do(
+    bridge: Bridge, celery_app: Celery
+) -> None:
+    """Of many threads that need a recipe at once, one learns it for all of them."""
+    recipes = Recipes(celery_app, bridge.registry)
+    task = celery_app.tasks["bill"]
+
+    with ThreadPoolExecutor(8) as executor, recipes._lock:
+        waiting = [executor.submit(recipes.of, "bill", task) for _ in range(8)]
+        while executor._work_queue.qsize():
+            time.sleep(0)
+        recipes._lock.release()
+        found = {future.result() for future in waiting}
+        recipes._lock.acquire()
+
+    assert len(found) == 1
 
 
 def test_task_that_was_replaced_has_another_recipe(

@@ -121,6 +121,24 @@ def test_all_messages_of_an_event_are_pushed_at_once(
     assert len({one.delivery_tag for one in messages}) == 40
 
 
+def test_nobody_waits_for_another_thread_to_learn(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one thread learns how entries look, the others let kombu write theirs."""
+    shop = Shop(redis_url)
+    shop.receive()
+    templates = redis_push.Templates()
+    monkeypatch.setattr(batch_module, "Templates", lambda: templates)
+
+    with counted(monkeypatch) as counts:
+        with templates._lock:
+            shop.signal.send("shop")
+        shop.signal.send("shop")
+
+    assert counts == [1]
+    assert client.llen(shop.queue) == 2
+
+
 def test_learning_leaves_nothing_behind(redis_url: str, client: redis.Redis) -> None:
     """The list that messages are learned from is gone afterwards."""
     shop = Shop(redis_url)

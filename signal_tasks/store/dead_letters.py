@@ -44,8 +44,13 @@ class StoredDeadLetters:
     def __init__(self, store: StoreDatabase) -> None:
         self._store = store
 
-    def keep(self, letter: DeadLetter) -> None:
+    def keep(self, letter: DeadLetter) -> bool:
         """Add *letter*, which takes the place of its event's row in the outbox.
+
+        Returns:
+            Whether it was added. An event of the outbox that has no row there was
+            handled meanwhile, or is a dead letter already: the message was another one
+            of the same event, and to replay it would run the handler once more.
 
         Raises:
             StoreError: The database did not do it.
@@ -53,10 +58,16 @@ class StoredDeadLetters:
         facts: dict[str, Any] = {
             name: _storable(name, fact) for name, fact in asdict(letter).items()
         }
+        needs_row = (
+            letter.event_id is not None and is_kept(letter.text) and not letter.is_done
+        )
         with self._store.begin() as connection:
-            connection.execute(insert(dead_letters).values(facts))
             for condition in _row_of(replace(letter, **facts)):
-                connection.execute(delete(outbox).where(condition))
+                gone = connection.execute(delete(outbox).where(condition))
+                if needs_row and not gone.rowcount:
+                    return False
+            connection.execute(insert(dead_letters).values(facts))
+        return True
 
     def find(self, wanted: DeadLetterFilter) -> list[StoredLetter]:
         """Return the letters that fit *wanted*, the oldest first."""
@@ -79,12 +90,14 @@ class StoredDeadLetters:
         or, where it was delivered by the outbox, once it is handled.
 
         Returns:
-            Whether it was there.
+            Whether it was there, and not that of a handler which had done its work.
 
         Raises:
             StoreError: The database did not do it.
         """
         for stored in self.find(DeadLetterFilter(ids=[number])):
+            if stored.letter.is_done:
+                return False
             with self._store.begin() as connection:
                 gone = connection.execute(
                     delete(dead_letters).where(dead_letters.c.id == number)
