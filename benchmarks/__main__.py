@@ -75,6 +75,22 @@ def _measure(options: Options, place: Place) -> Report:
 
 def _measure_sends(options: Options, place: Place, report: Report) -> None:
     contenders = _contenders(options.contenders, place, report)
+    try:
+        series = _send_and_verify(contenders, options, report)
+    finally:
+        for contender in contenders:
+            contender.close()
+    right = {one.contender for one in report.verdicts if one.is_right}
+    report.figures = figures_of(
+        (one for one in series if one.contender in right),
+        {contender.name: contender.baseline for contender in contenders},
+    )
+    report.findings["sends"] = judged(report.figures)
+
+
+def _send_and_verify(
+    contenders: Sequence[Contender], options: Options, report: Report
+) -> list[Series]:
     rounds = Rounds(contenders)
     series: list[Series] = []
     for cell in options.cells():
@@ -84,14 +100,7 @@ def _measure_sends(options: Options, place: Place, report: Report) -> None:
         series += rounds.run(cell)
     _say("letting workers run it all")
     report.verdicts = verify_all(contenders, rounds.sent)
-    for contender in contenders:
-        contender.close()
-    right = {one.contender for one in report.verdicts if one.is_right}
-    report.figures = figures_of(
-        (one for one in series if one.contender in right),
-        {contender.name: contender.baseline for contender in contenders},
-    )
-    report.findings["sends"] = judged(report.figures)
+    return series
 
 
 def _contenders(names: Sequence[str], place: Place, report: Report) -> list[Contender]:

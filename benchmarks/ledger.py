@@ -22,7 +22,7 @@ class Ledger:
 
     def __init__(self, place: Place, contender: str) -> None:
         self._url = place.redis_url
-        self._name = f"signal_tasks_benchmark:{contender}"
+        self._name = f"signal_tasks_benchmark.{place.run}.{contender}.ledger"
         self._clients: dict[int, redis.Redis] = {}
 
     def note(self, index: int, sender: object, arguments: Mapping[str, object]) -> None:

@@ -20,6 +20,9 @@ class Place:
     directory: Path
     """Is removed when the benchmark has ended."""
 
+    run: str = "run"
+    """What the names of its queues have in common, and those of other runs have not."""
+
     amqp_url: str | None = field(default=None, repr=False)
     """RabbitMQ; None where there is none."""
 

@@ -23,6 +23,11 @@ _OURS: Mapping[str, str] = {
     "direct_rabbit": "#b45309",
 }
 _PEERS = "#9ca3af"
+_LABELS: Mapping[str, str] = {
+    "lpush": "LPUSH alone",
+    "delay_rabbit": "delay(), RabbitMQ",
+    "direct_rabbit": "direct, RabbitMQ",
+}
 _LABEL_GAP = 0.035
 """Of the height of a field: what a label needs."""
 
@@ -78,7 +83,7 @@ def _label(field: Axes, ends: Mapping[str, float], x: float) -> None:
     )
     for name, height in heights.items():
         field.annotate(
-            name,
+            _LABELS.get(name, name),
             xy=(x, ends[name]),
             xytext=(1.02, height),
             textcoords="axes fraction",

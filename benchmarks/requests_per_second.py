@@ -134,8 +134,8 @@ def _sustained(
         return rate
     with redis.Redis.from_url(place.redis_url) as client:
         started = time.perf_counter()
-        length, grew_at = _settled(client, queue_of(way), started)
-        client.delete(queue_of(way))
+        length, grew_at = _settled(client, queue_of(place, way), started)
+        client.delete(queue_of(place, way))
     # The load generator does not count the requests that were open at its end.
     if length % handlers or length < int(rate * seconds) * handlers:
         raise RuntimeError(

@@ -57,7 +57,8 @@ class Rounds:
         """Measure one cell."""
         taken: dict[str, list[float]] = {one.name: [] for one in self._contenders}
         for number in range(cell.warm_up + cell.rounds):
-            for contender in _rotated(self._contenders, number):
+            taking_part = [one for one in self._contenders if number % one.every == 0]
+            for contender in _rotated(taking_part, number):
                 seconds = self._send(contender, cell)
                 if number >= cell.warm_up:
                     taken[contender.name].append(seconds)
@@ -91,5 +92,5 @@ class Rounds:
 
 def _rotated(contenders: Sequence[Contender], number: int) -> Sequence[Contender]:
     """Return them in another order each round: nobody always comes after the same."""
-    start = number % len(contenders)
+    start = number % max(len(contenders), 1)
     return [*contenders[start:], *contenders[:start]]

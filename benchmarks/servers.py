@@ -28,6 +28,7 @@ def running_place(options: Options) -> Generator[Place]:
     ):
         yield Place(
             redis_url=broker.url,
+            run=str(os.getpid()),
             amqp_url=None if refusal_of(options.amqp_url) else options.amqp_url,
             postgresql_url=postgresql_url,
             directory=Path(directory),

@@ -22,24 +22,25 @@ COUNTS = (1, 10)
 """How many handlers."""
 
 
-def queue_of(way: str) -> str:
+def queue_of(place: Place, way: str) -> str:
     """Return the queue that the messages of *way* go to."""
-    return f"signal_tasks_benchmark.site.{way}"
+    return f"signal_tasks_benchmark.{place.run}.site.{way}"
 
 
 def create_app() -> Flask:
     """Return an app with a view for each way and count of handlers."""
     app = Flask("site")
     app.config["SECRET_KEY"] = "only for the benchmark"  # noqa: S105
-    app.config["CELERY"] = {"broker_url": Place.from_environment().redis_url}
+    place = Place.from_environment()
+    app.config["CELERY"] = {"broker_url": place.redis_url}
     bridge = Bridge()
     SignalTasks(app, bridge=bridge)
     signals = {
-        (delivery, count): _signal(bridge, delivery, count)
+        (delivery, count): _signal(bridge, queue_of(place, delivery), delivery, count)
         for delivery in DELIVERIES
         for count in COUNTS
     }
-    tasks = _tasks(app.extensions["celery"], max(COUNTS))
+    tasks = _tasks(app.extensions["celery"], queue_of(place, "delay"), max(COUNTS))
     payload = Event(handlers=1, size=200, serial=0).payload
 
     @app.get("/none/0")
@@ -60,25 +61,25 @@ def create_app() -> Flask:
     return app
 
 
-def _signal(bridge: Bridge, delivery: str, count: int) -> Signal:
+def _signal(bridge: Bridge, queue: str, delivery: str, count: int) -> Signal:
     signal = Signal(f"{delivery}-{count}")
     for index in range(count):
         bridge.async_receiver(
             signal,
             name=f"{delivery}.{count}.{index}",
             delivery=delivery,
-            queue=queue_of(delivery),
+            queue=queue,
         )(_handle)
     return signal
 
 
-def _tasks(celery_app: Celery, count: int) -> Sequence[Any]:
-    return [_task(celery_app, index) for index in range(count)]
+def _tasks(celery_app: Celery, queue: str, count: int) -> Sequence[Any]:
+    return [_task(celery_app, queue, index) for index in range(count)]
 
 
-def _task(celery_app: Celery, index: int) -> Any:
+def _task(celery_app: Celery, queue: str, index: int) -> Any:
     make_task: Callable[..., object] = celery_app.task(
-        name=f"delay.{index}", queue=queue_of("delay"), shared=False
+        name=f"delay.{index}", queue=queue, shared=False
     )
     return make_task(_handle)
 

@@ -43,9 +43,18 @@ class Announcing:
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Pass *envelopes* on."""
-        self._publisher.publish(envelopes)
+        try:
+            self._publisher.publish(envelopes)
+        except PublishError as error:
+            self._tell(envelopes, error)
+            raise
+        self._tell(envelopes, None)
+
+    def _tell(self, envelopes: Sequence[Envelope], error: PublishError | None) -> None:
         if event_published.receivers:
             for event in events_of(envelopes):
+                if any(_is_held_back(one, error) for one in event):
+                    continue
                 details = EventPublished(
                     event_id=event[0].id,
                     signal=event[0].signal,
@@ -86,7 +95,9 @@ class Unattended:
                 tell_failure(self._application, failure_of(kept_from, error))
 
 
-def _is_held_back(envelope: Envelope, error: SignalTasksError) -> bool:
+def _is_held_back(envelope: Envelope, error: SignalTasksError | None) -> bool:
+    if error is None:
+        return False
     if not isinstance(error, PublishError):
         return True
     return error.holds_back(envelope.id, envelope.receiver)

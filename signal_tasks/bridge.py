@@ -183,6 +183,7 @@ class Bridge:
         Raises:
             RegistrationError: Something is wrong with the arguments or the handler, or
                 the name is taken.
+            ConfigurationError: ``once=True`` without a store.
 
         .. versionadded:: 0.1
         """
@@ -361,6 +362,11 @@ class Bridge:
         )
 
     def _add(self, receiver: Receiver) -> None:
+        if receiver.once and self._own_host and self._own_host.inbox is None:
+            raise ConfigurationError(
+                f"receiver {receiver.name} with once=True needs a store to note in what "
+                "it has handled: Bridge(celery_app, store=Store('sqlite:///file'))."
+            )
         self._tasks.check_name(receiver.name)
         prepare_for(receiver.delivery)
         former = self.registry.add(receiver)

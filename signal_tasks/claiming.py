@@ -161,6 +161,16 @@ def claim(
             lease_seconds=lease_seconds,
         )
     except StoreError as error:
+        # The run is tried again without a word, and again, until somebody mends it.
+        _logger.warning(
+            "event for %s waits for the store: %s",
+            envelope.receiver,
+            error,
+            extra={
+                "signal_tasks.receiver": envelope.receiver,
+                "signal_tasks.event_id": envelope.id,
+            },
+        )
         raise StillClaimedError(
             f"the store was asked whether an event for {envelope.receiver} is handled "
             f"already, and did not answer: {error}",

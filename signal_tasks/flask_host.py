@@ -24,7 +24,7 @@ from .registry import Registry
 from .relay import BATCH_SIZE
 from .relaying import Relaying, RelaySettings
 from .request_context import config_of
-from .request_delivery import basket, publish_after_requests
+from .request_delivery import Baskets, publish_after_requests
 from .settings import Settings
 from .settlement import Settlement
 from .typing import Delivery
@@ -49,8 +49,9 @@ class FlaskHost:
         self._session = session
         self._bridge = bridge
         self._settings = Settings(app)
+        self._baskets = Baskets()
         self._deliveries = Deliveries(
-            self, basket=basket, buffer=lambda: self._settings.buffer
+            self, basket=self._baskets.current, buffer=lambda: self._settings.buffer
         )
         self._publishing = self.celery_app, self._new_publisher()
         self._worker_relay = WorkerRelay(self)
@@ -190,6 +191,7 @@ class FlaskHost:
         prepare_for(self.default_delivery)
         publish_after_requests(
             self._app,
+            self._baskets,
             lambda: self._deliveries.unattended,
             lambda: self._settings.drops_on_exception,
         )

@@ -224,7 +224,10 @@ _Waiting = dict[Follower, list[Envelope]]
 class _Watch:
     """What is known of a session's transactions, in its ``info``."""
 
-    has_written: bool = False
+    written: set[SessionTransaction | None] = field(
+        default_factory=set[SessionTransaction | None]
+    )
+    """Those that have written; None for one that is about to begin with that."""
     waiting: dict[SessionTransaction, _Waiting] = field(
         default_factory=dict[SessionTransaction, _Waiting]
     )
@@ -288,7 +291,11 @@ def _innermost(session: Session) -> Any:
 
 def _do_orm_execute(state: ORMExecuteState) -> None:
     if not state.is_select and not _only_reads(state.statement):
-        _watch_of(state.session).has_written = True
+        _note_write(state.session)
+
+
+def _note_write(session: Session) -> None:
+    _watch_of(session).written.add(_innermost(session))
 
 
 def _only_reads(statement: object) -> bool:
@@ -303,11 +310,11 @@ def _only_reads(statement: object) -> bool:
 def _persistent_to_detached(session: Session, instance: object) -> None:
     watch = session.info.get(_KEY)
     if watch is not None and watch.waiting and session.is_modified(instance):
-        watch.has_written = True
+        _note_write(session)
 
 
 def _pending_to_transient(session: Session, _instance: object) -> None:
-    _watch_of(session).has_written = True
+    _note_write(session)
 
 
 def _before_commit(session: Session) -> None:
@@ -351,21 +358,25 @@ def _after_rollback(session: Session) -> None:
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     if not transaction.nested and transaction.parent is not None:
         # A flush, or a bulk operation, which nothing else tells of.
-        _watch_of(session).has_written = True
+        _note_write(session)
         return
     watch: _Watch | None = session.info.get(_KEY)
     if watch is None:
         return
     outcome = watch.outcomes.pop(transaction, None)
+    those = {transaction} if transaction.nested else {transaction, None}
+    has_written = bool(watch.written & those)
+    watch.written -= those
     waiting = watch.waiting.pop(transaction, {})
     watch.spoilt.pop(transaction, None)
     if transaction.nested:
         if outcome == "rolled back":
             _undo(waiting)
-        else:
-            _hand_on(session, watch, waiting)
+            return
+        _hand_on(session, watch, waiting)
+        if has_written:
+            _note_write(session)
     else:
-        has_written, watch.has_written = watch.has_written, False
         _end(waiting, outcome, has_written=has_written)
 
 

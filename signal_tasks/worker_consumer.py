@@ -12,11 +12,13 @@ from math import inf
 from queue import Empty
 from typing import Any
 
+from celery import Celery
 from celery.exceptions import TaskRevokedError
 from celery.signals import task_rejected, task_unknown
 from celery.worker.consumer import Consumer
 from celery.worker.state import task_ready
 
+from . import worker_settings
 from .burial import bury
 from .entries import Entries
 from .envelope import EVENT_HEADER
@@ -49,7 +51,7 @@ class WorkerConsumer(Consumer):
             request.execute_using_pool = self._parking(request)
             on_task_request(request)
 
-        super().__init__(on_safe_request, *args, **kwargs)
+        super().__init__(on_safe_request, *args, **_with_prefetch(**kwargs))
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         """Connect to the broker; a Redis that says nothing is left after a while."""
@@ -206,7 +208,25 @@ class WorkerConsumer(Consumer):
         else, and that ends the worker.
         """
         for name in ("ack_log_error", "reject_log_error"):
-            setattr(message, name, self._surviving(getattr(message, name)))
+            settle = self._surviving(getattr(message, name))
+            setattr(message, name, self._noticing(message, settle))
+
+    def _noticing(self, message: Any, settle: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *settle*, after whose failure the connection is made anew.
+
+        Celery logs the failure and goes on. To kombu's Redis transport the message still
+        takes its place then, and with all places taken it looks for no other message,
+        nor at the connection, whatever becomes of the broker.
+        """
+
+        def settle_or_reconnect(*args: Any, **kwargs: Any) -> None:
+            settle(*args, **kwargs)
+            consumer = self._facts.task_consumer
+            is_current = consumer is not None and message.channel is consumer.channel
+            if is_current and not message.acknowledged:
+                self._facts.timer.call_after(0, _lose_connection)
+
+        return settle_or_reconnect
 
     def _surviving(
         self, function: Callable[..., Any], *, at_most: float = inf
@@ -252,3 +272,26 @@ class WorkerConsumer(Consumer):
             if isinstance(task, ReceiverTask):
                 return task.serves[0]
         return None
+
+
+def _with_prefetch(
+    *,
+    app: Celery,
+    initial_prefetch_count: int = 2,
+    prefetch_multiplier: int = 1,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the arguments of a consumer, which takes as many messages as it is to."""
+    processes = initial_prefetch_count // max(prefetch_multiplier, 1)
+    multiplier = worker_settings.prefetch_multiplier(app, prefetch_multiplier)
+    return {
+        **others,
+        "app": app,
+        "initial_prefetch_count": processes * multiplier,
+        "prefetch_multiplier": multiplier,
+    }
+
+
+def _lose_connection() -> None:
+    """Make Celery's consumer connect again, which this ends the loop of."""
+    raise ConnectionResetError("a message could not be acknowledged")

@@ -95,6 +95,20 @@ def worker_settings(
     return settings
 
 
+def prefetch_multiplier(celery_app: Celery, given: int) -> int:
+    """Return how many messages for each process a worker takes.
+
+    Args:
+        celery_app: Prepared, and so with the setting as it is to be.
+        given: What the worker was started with. Celery's command reads the setting for
+            it before the worker is prepared, and so it is Celery's own where neither
+            the setting nor an option says otherwise.
+    """
+    if given != _CELERYS["worker_prefetch_multiplier"]:
+        return given
+    return int(celery_app.conf.worker_prefetch_multiplier)
+
+
 def prepare_worker(
     celery_app: Celery,
     tasks: Iterable[Any],

@@ -79,6 +79,18 @@ def test_event_that_was_not_taken_is_not_reported(
     assert told == []
 
 
+def test_event_that_was_taken_with_others_that_were_not_is_reported(
+    publisher: RecordingPublisher, told: list[tuple[str, Any]]
+) -> None:
+    """A batch that fails in part has been published in part."""
+    publisher.error = PublishError("gone", receivers=("pack",))
+
+    with pytest.raises(PublishError):
+        Announcing(publisher, "shop").publish(EVENTS)
+
+    assert [(name, one.event_id) for name, one in told] == [("event-published", "two")]
+
+
 def test_failure_that_nobody_waits_for_is_told(
     publisher: RecordingPublisher,
     told: list[tuple[str, Any]],

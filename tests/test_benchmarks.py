@@ -82,6 +82,12 @@ class Pair(Sleeper):
     batch = 2
 
 
+class Seldom(Sleeper):
+    """A contender that takes part in every other round."""
+
+    every = 2
+
+
 @pytest.mark.parametrize("size", [200, 4096])
 def test_a_payload_has_its_size_as_json(size: int) -> None:
     """An event's payload takes just the bytes that it is to take."""
@@ -178,6 +184,15 @@ def test_a_batch_counts_per_event(place: Place) -> None:
 
     assert series.seconds == (1.5,)
     assert len(rounds.sent["pair"]) == 2
+
+
+def test_a_contender_may_leave_out_rounds(place: Place) -> None:
+    """Who sends much at a time does not do so in every round."""
+    rounds = Rounds([Seldom(place, Clock(), 1.0)])
+
+    (series,) = rounds.run(Cell(handlers=1, size=200, rounds=4, warm_up=0))
+
+    assert len(series.seconds) == 2
 
 
 def test_contenders_take_turns_to_be_first(place: Place) -> None:

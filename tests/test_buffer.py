@@ -20,7 +20,7 @@ from signal_tasks.signals import DispatchFailed
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 class Receiving:

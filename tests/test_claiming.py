@@ -257,14 +257,17 @@ def test_row_that_is_being_handled_needs_no_second_message(
     assert dropped == [DuplicateDropped(event_id="one", receiver="bill")]
 
 
-def test_sick_store_is_asked_again_later(host: CommittingHost, inbox: Inbox) -> None:
-    """What cannot be looked up is not handled, and not lost either."""
+def test_sick_store_is_asked_again_later(
+    host: CommittingHost, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be looked up is not handled, and not lost either; the log says so."""
     inbox.error = StoreError("no such server.")
 
     with pytest.raises(StillClaimedError, match="no such server") as caught:
         claimed(host)
 
     assert caught.value.seconds == 10
+    assert "waits for the store" in caplog.text
 
 
 @pytest.mark.parametrize("step", [None, LookupError()], ids=["handled", "failed"])

@@ -28,8 +28,6 @@ from signal_tasks.signals import DispatchFailed, EventSpooled
 from signal_tasks.store import Store
 from tests.in_memory import KEY, Broker
 
-PATIENCE_SECONDS = 10
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -197,6 +195,16 @@ def test_outbox_needs_a_store(celery_app: Celery, signal: Signal) -> None:
 
     with pytest.raises(ConfigurationError, match=r"Bridge\(celery_app, store="):
         signal.send()
+
+
+def test_once_needs_a_store(celery_app: Celery, signal: Signal) -> None:
+    """Where nothing can be noted, a receiver says so when it is declared."""
+    bridge = Bridge(celery_app, secret_key=KEY)
+
+    with pytest.raises(ConfigurationError, match="once=True needs a store"):
+        bridge.async_receiver(signal, name="bill", once=True)(ignore)
+
+    assert not list(bridge.registry)
 
 
 @pytest.fixture

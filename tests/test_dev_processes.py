@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,14 @@ os.write(1, b"up\\n")
 while True: time.sleep(60)
 """
 
+LOUD_LATER = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("silent", flush=True)
+signal.sigwait([signal.SIGUSR1])
+print("loud")
+"""
+
 SLEEPING = "import time; time.sleep(60)"
 
 OWNER = """
@@ -55,7 +64,7 @@ def python(code: str, **options: Any) -> Command:
 
 def wait_for_line(child: Child) -> str:
     """Wait until *child* has written something and return its first line."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not child.last_lines:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -72,7 +81,7 @@ def is_running(pid: int) -> bool:
 
 def wait_for_end(pid: int) -> None:
     """Wait until *pid* does not run."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while is_running(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -95,12 +104,12 @@ def test_lines_of_a_child_are_passed_on_and_kept() -> None:
 def test_muted_child_is_heard_once_it_is_unmuted() -> None:
     """What a muted child writes is kept only, until it is unmuted."""
     heard: SimpleQueue[str] = SimpleQueue()
-    code = "print('silent', flush=True); import time; time.sleep(.5); print('loud')"
 
     with Children(on_line=lambda _, line: heard.put(line)) as children:
-        child = children.start(python(code, is_muted=True))
+        child = children.start(python(LOUD_LATER, is_muted=True))
         wait_for_line(child)
         child.unmute()
+        os.kill(child.pid, signal.SIGUSR1)
         wait_for_end(child.pid)
 
     assert heard.get() == "loud"
@@ -132,7 +141,7 @@ def test_end_of_a_child_is_announced_after_its_last_line() -> None:
 
     with listening as children:
         child = children.start(python("print('last'); raise SystemExit(7)"))
-        heard = [events.get(timeout=20), events.get(timeout=20)]
+        heard = [events.get(timeout=60), events.get(timeout=60)]
 
     assert heard == ["last", child]
     assert child.exit_code == 7
@@ -163,7 +172,7 @@ def test_child_that_does_not_end_is_killed() -> None:
 
 def test_grace_ends_with_the_cold_signal() -> None:
     """A child whose grace is over gets its cold signal before it is killed."""
-    command = python(COOLING, grace_seconds=0.2, cold_signal=signal.SIGQUIT)
+    command = python(COOLING, grace_seconds=1, cold_signal=signal.SIGQUIT)
 
     with Children() as children:
         child = children.start(command)
@@ -190,7 +199,7 @@ def test_hurry_cuts_the_grace_short() -> None:
 
 def test_two_threads_may_stop_one_child() -> None:
     """A second call of stop waits as well and sends no signal twice."""
-    command = python(COOLING, grace_seconds=0.5, cold_signal=signal.SIGQUIT)
+    command = python(COOLING, grace_seconds=1, cold_signal=signal.SIGQUIT)
 
     with Children() as children:
         child = children.start(command)

@@ -154,7 +154,7 @@ def sees(text: str, times: int = 1) -> Callable[[Session], None]:
     """Return a step that waits until *text* is in as many lines of the terminal."""
 
     def look(session: Session) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while sum(text in line for line in session.lines) < times:
             is_late = session.is_over or time.monotonic() > deadline
             assert not is_late, f"{text!r} not in {session.lines}"

@@ -64,6 +64,19 @@ def test_events_of_one_request_are_not_those_of_the_next(app: Flask) -> None:
     assert len(broker_of(app).take()) == 2
 
 
+def test_teardown_that_fails_loses_no_event(app: Flask) -> None:
+    """What was gathered leaves also where Flask does not tear the request down whole."""
+
+    @app.teardown_request
+    def fail(_error: BaseException | None) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        get(app, "/order")
+
+    assert broker_of(app).names() == ["ship", "ship"]
+
+
 def test_event_of_a_late_part_of_the_request_leaves_too(
     app: Flask, flask_bridge: Bridge, signal: Signal
 ) -> None:

@@ -16,7 +16,7 @@ from signal_tasks.spool import Spool
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 @dataclass

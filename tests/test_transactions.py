@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -627,6 +628,30 @@ class TestSessionsThatDoMore:
 
         assert (ids(later), withdrawn) == ([], ["one"])
 
+    def test_savepoint_that_is_undone_has_written_nothing(
+        self, commit: AfterCommit, session: Session, later: RecordingPublisher
+    ) -> None:
+        """What goes on after a failed attempt and only reads has nothing to undo."""
+        with suppress(IntegrityError), session.begin_nested():
+            session.add(Order(number=1))
+        commit.publish([envelope("one")])
+
+        session.close()
+
+        assert ids(later) == ["one"]
+
+    def test_savepoint_that_is_released_has_written(
+        self, commit: AfterCommit, session: Session, withdrawn: list[str]
+    ) -> None:
+        """What a savepoint has written is undone with the transaction around it."""
+        with session.begin_nested():
+            session.add(Order(number=2))
+        commit.publish([envelope("one")])
+
+        session.close()
+
+        assert withdrawn == ["one"]
+
     @pytest.mark.parametrize(
         "statement",
         [
@@ -750,3 +775,11 @@ class TestSessionsThatDoMore:
         session.commit()
 
         assert session.scalars(select(Order.number)).all() == [1, 2]
+
+    def test_session_that_only_reads_is_left_alone(self, engine: Engine) -> None:
+        """A transaction that nothing waits for leaves no trace in its session."""
+        with Session(engine) as session:
+            session.execute(select(Order))
+            session.commit()
+
+            assert session.info == {}

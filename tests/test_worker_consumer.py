@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -45,12 +46,12 @@ class Timer:
         self,
         seconds: float,
         function: Callable[..., object],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> None:
         """Keep it."""
-        assert seconds > 0
-        self.waiting.append(lambda: function(*args, **kwargs))
+        assert seconds >= 0
+        self.waiting.append(lambda: function(*args, **(kwargs or {})))
 
 
 class Slots:
@@ -461,3 +462,47 @@ def test_redis_that_says_nothing_is_left(
     assert connection.transport.on_readable.__name__ == "survive"
     assert connection.close.__name__ == "survive"
     assert worker.consumer._keep_entry("garbage", ValueError())
+
+
+@pytest.mark.parametrize("is_current", [True, False], ids=["current", "former"])
+def test_lost_acknowledgement_makes_the_connection_anew(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, is_current: bool
+) -> None:
+    """One that fails would be a place that is never free; not so on a former channel."""
+    message = worker.publish()
+    worker.handle(message)
+    if is_current:
+        worker.consumer.task_consumer.channel = message.channel
+
+    def fail(**_: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(message, "ack", fail)
+    message.ack_log_error(logging.getLogger(__name__), (ConnectionResetError,))
+
+    assert len(worker.timer.waiting) == is_current
+    for call in worker.timer.waiting:
+        with pytest.raises(ConnectionResetError):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("given", "count"), [(4, 2), (3, 6), (0, 0)], ids=["nothing", "three", "no limit"]
+)
+def test_prefetch_is_ours_unless_it_is_given(
+    celery_app: Celery, given: int, count: int
+) -> None:
+    """Celery's command reads the setting too early, and gives its own default."""
+    celery_app.conf.worker_prefetch_multiplier = 1
+
+    consumer: Any = WorkerConsumer(
+        print,
+        app=celery_app,
+        pool=SimpleNamespace(num_processes=2, is_green=False),
+        controller=SimpleNamespace(use_eventloop=False),
+        timer=Timer(),
+        initial_prefetch_count=2 * given,
+        prefetch_multiplier=given,
+    )
+
+    assert consumer.initial_prefetch_count == count

@@ -38,6 +38,14 @@ class CeleryContender(Contender):
         """The broker; Redis unless said otherwise."""
         return self.place.redis_url
 
+    def close(self) -> None:
+        """Leave nothing behind, in RabbitMQ neither."""
+        super().close()
+        if self.broker_url == self.place.amqp_url:
+            with self.celery_app.connection_for_write() as connection:
+                channel: Any = connection.default_channel
+                channel.queue_delete(self.queue)
+
     @property
     def celery_settings(self) -> dict[str, Any]:
         """Celery's defaults, and where the messages go."""

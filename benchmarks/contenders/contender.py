@@ -38,6 +38,9 @@ class Contender(ABC):
     batch: ClassVar[int] = 1
     """How many events :meth:`send` is given; a figure is for one of them."""
 
+    every: ClassVar[int] = 1
+    """In which rounds it takes part, so that a worker has done with all in good time."""
+
     def __init__(self, place: Place) -> None:
         self.place = place
         self.ledger = Ledger(place, self.name)
@@ -45,7 +48,7 @@ class Contender(ABC):
     @property
     def queue(self) -> str:
         """The queue that its messages go to, and nobody else's."""
-        return f"signal_tasks_benchmark.{self.name}"
+        return f"signal_tasks_benchmark.{self.place.run}.{self.name}"
 
     @property
     def most_handlers(self) -> int:
@@ -83,8 +86,9 @@ class Contender(ABC):
     def close(self) -> None:
         """Leave nothing behind in the servers."""
         with redis.Redis.from_url(self.place.redis_url) as client:
-            for key in client.scan_iter(f"*signal_tasks_benchmark*{self.name}*"):
+            for key in client.scan_iter(f"*{self.queue}*"):
                 client.delete(key)
+        self.ledger.erase()
 
 
 def python(*arguments: str) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,10 @@ class Message:
     """What its signals are sent with: a dataclass, and not keyword arguments."""
 
     key: str
-    customer: Mapping[str, object]
-    items: Sequence[object]
+    customer_id: int
+    email: str
+    is_new: bool
+    total: float
     note: str
 
 

@@ -102,6 +102,7 @@ class Request(Direct):
     name = "request"
     delivery = "request"
     batch = 10
+    every = 3
 
     def prepare(self, events: Sequence[Event]) -> None:
         """Let a request begin."""

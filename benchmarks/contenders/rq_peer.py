@@ -48,6 +48,7 @@ class Rq(Contender):
     def close(self) -> None:
         """Remove the queue, with its jobs."""
         self._queue.delete(delete_jobs=True)
+        self.ledger.erase()
 
 
 class RqMany(Rq):

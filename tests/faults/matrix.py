@@ -35,9 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         say(*cells, sep="\n")
         return 0
-    tries = list(_tries(cells, options))
-    results = [one for one in tries if isinstance(one, Result)]
-    write(results, options.json)
+    tries: list[Try] = []
+    results: list[Result] = []
+    for one in _tries(cells, options):
+        tries.append(one)
+        if isinstance(one, Result):
+            results.append(one)
+        write(results, options.json)  # now, for it may be long until all are there
     say(f"\n{as_table(results)}\n\nLost / doubled / phantom of committed:\n")
     say(f"{as_summary(results)}\n\nAs JSON: {options.json}")
     return verdict(tries)

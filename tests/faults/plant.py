@@ -55,12 +55,10 @@ class Unit:
     Args:
         children: Among whom it runs.
         command: What it is.
-        sign: What it writes when it is at work; None if that cannot be seen.
+        sign: What it writes when it is at work.
     """
 
-    def __init__(
-        self, children: Children, command: Command, *, sign: str | None = None
-    ) -> None:
+    def __init__(self, children: Children, command: Command, *, sign: str) -> None:
         self._children = children
         self._command = command
         self._sign = sign
@@ -77,7 +75,7 @@ class Unit:
 
     def is_ready(self, lines: Iterable[str]) -> bool:
         """Tell whether it has written in *lines* that it is at work."""
-        return self._sign is None or any(self._sign in line for line in lines)
+        return any(self._sign in line for line in lines)
 
     def kill(self) -> None:
         """End it at once."""
@@ -202,11 +200,11 @@ def _plant(
     port = lasting_port()
     environment = _environment(cell, broker, engine)
 
-    def unit(name: str, *arguments: str, sign: str | None = None) -> Unit:
+    def unit(name: str, *arguments: str, sign: str) -> Unit:
         command = Command(
             name=name,
             arguments=[sys.executable, "-m", *arguments],
-            environment=environment,
+            environment={**environment, "FAULTS_SERVES": json.dumps(name == "web")},
             cwd=ROOT,
             grace_seconds=15,
             cold_signal=signal.SIGQUIT,
@@ -222,7 +220,7 @@ def _plant(
             for name in _names("worker", WORKERS)
         ],
         relays=[
-            unit(name, "flask", "signal-tasks", "relay")
+            unit(name, "flask", "signal-tasks", "relay", sign="Publishing")
             for name in _names("relay", RELAYS if cell.has_relays else 0)
         ],
         engine=engine,

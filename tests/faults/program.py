@@ -71,7 +71,9 @@ def create_app() -> Flask:
         time_limit=TIME_LIMIT_SECONDS,
     )(book)
     db.init_app(app)
-    SignalTasks(app, bridge=bridge)
+    signal_tasks = SignalTasks(app, bridge=bridge)
+    if app.config["SERVES"]:
+        signal_tasks.warm_up(app)
     app.cli.add_command(group)
     app.post("/orders/<int:number>")(place)
     return app

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from tests.faults.brokers import MissingServerError
 from tests.faults.matrix import main, verdict
 from tests.faults.test_table import COUNTS, RESULT
+from tests.integration.workers import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -25,6 +28,15 @@ def test_list_names_the_chosen_cells(capsys: pytest.CaptureFixture[str]) -> None
         "connections cut, outbox once, redis, sqlite",
         "connections cut, outbox once, redis, postgresql",
     ]
+
+
+def test_package_is_the_command() -> None:
+    """``make faults`` runs it so."""
+    command = [sys.executable, "-m", "tests.faults", "--list", "--only", "in vain"]
+
+    ended = subprocess.run(command, cwd=ROOT, check=False)
+
+    assert ended.returncode == 0
 
 
 @pytest.mark.parametrize("has_logs", [True, False], ids=["logs kept", "nothing kept"])

@@ -33,6 +33,7 @@ def test_orders_are_booked(
         "SQLALCHEMY_DATABASE_URI": engine.url.render_as_string(hide_password=False),
         "DELIVERY": delivery,
         "ONCE": False,
+        "SERVES": delivery == "direct",
         "SIGNAL_TASKS_PUBLISH_TIMEOUT": PATIENCE_SECONDS,
         "CELERY": celery_settings(),
     }

@@ -180,6 +180,7 @@ def open_shop(
     app = create_app(TESTING=True, **layout.config())
     engine = create_engine(layout.database_url)
     Base.metadata.create_all(engine)
+    app.extensions["signal_tasks"].store.create()
     worker = workers.start(
         layout.name,
         application=application,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -20,6 +21,9 @@ from tests.integration.stack import Stack, close_connections, publications
 pytestmark = pytest.mark.integration
 
 TIMEOUT_SECONDS = 0.7
+
+# For a process to get its turn on a busy machine; without a timeout, a send takes minutes.
+SLACK_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ def test_silent_broker_holds_a_send_up_no_longer_than_the_timeout(web: Web) -> N
     with web.proxy.silence(), pytest.raises(PublishError, match="did not take 1 of 1"):
         web.send()
 
-    assert TIMEOUT_SECONDS <= time.monotonic() - start < 2 * TIMEOUT_SECONDS
+    assert TIMEOUT_SECONDS <= time.monotonic() - start < TIMEOUT_SECONDS + SLACK_SECONDS
 
 
 def test_broker_that_speaks_again_is_sent_to_again(web: Web) -> None:
@@ -119,15 +123,20 @@ class TestMissingBroker:
         assert "the-password" not in str(caught.value)
 
     def test_request_succeeds_in_production(
-        self, stack: Stack, scheme: str, caplog: pytest.LogCaptureFixture
+        self,
+        stack: Stack,
+        scheme: str,
+        caplog: pytest.LogCaptureFixture,
+        tmp_path: Path,
     ) -> None:
-        """In production the request is answered soon, and the log tells what was lost."""
+        """In production the request is answered soon, and the event is kept."""
         url = f"{scheme}://127.0.0.1:{free_port()}"
+        store = f"sqlite:///{tmp_path / 'kept.sqlite3'}"
         start = time.monotonic()
 
-        with shop_at(stack, url, TESTING=False) as app:
+        with shop_at(stack, url, TESTING=False, SIGNAL_TASKS_STORE_URL=store) as app:
             response = app.test_client().get("/ring", base_url="http://shop.example")
 
         assert response.text == "ding"
-        assert time.monotonic() - start < 3
-        assert "event not sent: receiver tests.integration.shop" in caplog.text
+        assert time.monotonic() - start < SLACK_SECONDS
+        assert "1 events kept until the broker is back" in caplog.text

@@ -39,6 +39,12 @@ class Mine:
 
     def start_worker(self, *arguments: str, **environment: str) -> Worker:
         """Start a worker and wait until it answers."""
+        worker = self.begin_worker(*arguments, **environment)
+        await_answer(worker, self.app.extensions["celery"])
+        return worker
+
+    def begin_worker(self, *arguments: str, **environment: str) -> Worker:
+        """Start a worker."""
         worker = self.workers.start(
             f"mine-{uuid4().hex[:8]}",
             application="signal_tasks.worker",
@@ -50,7 +56,6 @@ class Mine:
             arguments=arguments,
         )
         self.started.append(worker)
-        await_answer(worker, self.app.extensions["celery"])
         return worker
 
     def send(self, name: str, **kwargs: object) -> str:
@@ -275,6 +280,26 @@ def test_shutdown_loses_nothing(here: Mine, how: str) -> None:
     by = second if how == "cold" else first
     assert begun[1].split() == ["begin" if how == "cold" else "end", str(by.child.pid)]
     assert here.letters() == []
+
+
+@pytest.mark.parametrize("here", ["redis"], indirect=True)
+def test_worker_goes_on_after_it_could_not_acknowledge(here: Mine) -> None:
+    """A task that ends while its broker is away does not take a place for ever.
+
+    Neither a heartbeat nor remote control notices here that the connection is lost.
+    """
+    here.config["CELERY"]["worker_enable_remote_control"] = False
+    worker = here.begin_worker("--without-heartbeat")
+    worker.await_log(" ready")
+    running = here.send("rest", seconds=1)
+    here.await_notes(running)
+
+    assert here.broker is not None
+    here.broker.kill()
+    worker.await_log("Couldn't ack")
+    here.broker.start()
+
+    assert here.await_notes(here.send("dig")) == ["dig"]
 
 
 @pytest.mark.parametrize("here", ["redis"], indirect=True)

@@ -19,7 +19,7 @@ from celery import Celery
 from signal_tasks.dev.processes import Child, Children, Command
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_SECONDS: Final = 45.0
+PATIENCE_SECONDS: Final = 120.0
 
 T = TypeVar("T")
 
