@@ -181,6 +181,14 @@ def everything_is_up(session: Session) -> None:
     sees("| up", 3)(session)
 
 
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """Hear of the terminal's end, also where nohup has started the tests."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a stack in which everything works."""

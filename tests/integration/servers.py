@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +16,16 @@ import pytest
 import redis
 import sqlalchemy
 from kombu import Connection
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from signal_tasks.dev.servers import refusal_of
 from tests.integration.shop.settings import REPORTS_QUEUE, RUN
 
 PREFIX: Final = f"signal-tasks-{RUN}"
+
+PUBLISH_SECONDS: Final = 30
+"""How long a publish may take, where that is not what is tested: machines are busy."""
 
 _CONTROL_EXCHANGES: Final = (
     f"{PREFIX}.pidbox",
@@ -145,25 +151,51 @@ def delete_from_rabbitmq(url: str, name: str) -> None:  # pragma: no cover  # as
 
 @contextmanager
 def postgresql_database(server: Server) -> Iterator[str]:
-    """Give the URL of a database of our own, which is dropped afterwards.
+    """Give the URL of a database of our own, with nothing in it.
+
+    To make one takes a while. So it is emptied afterwards, and is the next one by
+    another name, lest somebody still looks for this one. In the end it is dropped.
 
     Raises:
         UnreachableError: The server does not answer, or its driver is missing.
     """
     name = f"{PREFIX}-{uuid4().hex[:8]}"
+    spare = _SPARE_DATABASES[server.url]
     try:
-        admin = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
-        _execute(admin, f'CREATE DATABASE "{name}"')
+        if spare:
+            statement = f'ALTER DATABASE "{spare.pop()}" RENAME TO "{name}"'
+        else:
+            statement = f'CREATE DATABASE "{name}"'
+        _execute(server.url, statement)
     except (SQLAlchemyError, ImportError) as error:
         raise UnreachableError(server, type(error).__name__) from error
-    try:  # pragma: no cover  # as above
-        url = admin.url.set(database=name)
+    url = make_url(server.url).set(database=name)  # pragma: no cover  # as above
+    try:  # pragma: no cover
         yield url.render_as_string(hide_password=False)
     finally:  # pragma: no cover
-        _execute(admin, f'DROP DATABASE "{name}" WITH (FORCE)')
-        admin.dispose()
+        _execute(url, _END_OTHERS, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        if not spare:
+            atexit.register(_drop_spare, server.url)
+        spare.append(name)
 
 
-def _execute(engine: sqlalchemy.Engine, statement: str) -> None:
+_SPARE_DATABASES: Final[defaultdict[str, list[str]]] = defaultdict(list)
+
+_END_OTHERS: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+def _drop_spare(url: str) -> None:  # pragma: no cover  # when coverage has ended
+    spare = _SPARE_DATABASES.pop(url, [])
+    _execute(url, *(f'DROP DATABASE "{name}" WITH (FORCE)' for name in spare))
+
+
+def _execute(url: str | URL, *statements: str) -> None:
+    engine = sqlalchemy.create_engine(
+        url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool
+    )
     with engine.connect() as connection:
-        connection.exec_driver_sql(statement)  # pragma: no cover  # as above
+        for statement in statements:  # pragma: no cover  # as above
+            connection.exec_driver_sql(statement)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from signal_tasks import event_published
 from signal_tasks.signals import EventPublished
-from tests.integration.servers import PREFIX
+from tests.integration.servers import PREFIX, PUBLISH_SECONDS
 from tests.integration.shop import create_app, signals
 from tests.integration.shop.models import Base, Run
 from tests.integration.shop.settings import REPORTS_QUEUE
@@ -41,6 +41,7 @@ class Layout:
         return {
             "SECRET_KEY": "the key of the shop, which only its processes have",
             "SQLALCHEMY_DATABASE_URI": self.database_url,
+            "SIGNAL_TASKS_PUBLISH_TIMEOUT": PUBLISH_SECONDS,
             "CELERY": {
                 "broker_url": self.broker_url,
                 "broker_transport_options": own_keys,

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from tests.integration import warehouse as warehouse_app
-from tests.integration.servers import PREFIX, EmbeddedBroker
+from tests.integration.servers import PREFIX, PUBLISH_SECONDS, EmbeddedBroker
 from tests.integration.shop import signals
 from tests.integration.shop.settings import REPORTS_QUEUE
 from tests.integration.stack import (
@@ -107,6 +107,7 @@ def warehouse(
     path.touch()
     config = {
         "SECRET_KEY": "the key of the warehouse",
+        "SIGNAL_TASKS_PUBLISH_TIMEOUT": PUBLISH_SECONDS,
         "RECORDS": str(path),
         "CELERY": {
             "broker_url": embedded_broker.next_database(),

@@ -45,7 +45,8 @@ class Web:
 def shop_at(stack: Stack, broker_url: str, **config: object) -> Iterator[Flask]:
     """Give the app of *stack*, as it is where the broker has another URL."""
     celery = {**stack.app.config["CELERY"], "broker_url": broker_url}
-    app = create_app(**{**stack.app.config, "CELERY": celery, **config})
+    bound = {"SIGNAL_TASKS_PUBLISH_TIMEOUT": TIMEOUT_SECONDS}
+    app = create_app(**{**stack.app.config, "CELERY": celery, **bound, **config})
     app.add_url_rule("/ring", view_func=ring)
     yield app
     close_connections(app)
@@ -62,7 +63,7 @@ def web(stack: Stack) -> Iterator[Web]:
     """Return an app that has a connection to the broker, by a way of its own."""
     with (
         proxy_to(stack.app.config["CELERY"]["broker_url"]) as proxy,
-        shop_at(stack, proxy.url, SIGNAL_TASKS_PUBLISH_TIMEOUT=TIMEOUT_SECONDS) as app,
+        shop_at(stack, proxy.url) as app,
     ):
         web = Web(app=app, proxy=proxy, stack=stack)
         web.send()

@@ -100,6 +100,7 @@ def workshop_app(
     config: dict[str, Any] = {
         "SECRET_KEY": uuid4().hex,
         "CAN_POLISH": False,
+        "SIGNAL_TASKS_PUBLISH_TIMEOUT": servers.PUBLISH_SECONDS,
         "SIGNAL_TASKS_STORE_URL": url,
         "CELERY": {"broker_url": embedded_broker.next_database()},
     }

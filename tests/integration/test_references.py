@@ -21,6 +21,7 @@ from tests.integration.library import (
 )
 from tests.integration.servers import (
     POSTGRESQL,
+    PUBLISH_SECONDS,
     EmbeddedBroker,
     UnreachableError,
     missing,
@@ -75,6 +76,7 @@ def library(
     """Return the library at work."""
     config = {
         "SECRET_KEY": "the key of the library",
+        "SIGNAL_TASKS_PUBLISH_TIMEOUT": PUBLISH_SECONDS,
         "SQLALCHEMY_DATABASE_URI": database_url,
         "CELERY": {"broker_url": embedded_broker.next_database()},
     }

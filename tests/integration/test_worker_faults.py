@@ -170,6 +170,7 @@ def opened(kind: str, workers: Workers, tmp_path: Path) -> Iterator[Mine]:
             "SECRET_KEY": uuid4().hex,
             "SIGNAL_TASKS_STORE_URL": f"sqlite:///{tmp_path / 'store.sqlite3'}",
             "SIGNAL_TASKS_MAX_DELIVERIES": 2,
+            "SIGNAL_TASKS_PUBLISH_TIMEOUT": servers.PUBLISH_SECONDS,
             "CELERY": {**settings, "worker_lost_wait": 0.5},
         }
         with mine.bridge.disconnected():

@@ -27,7 +27,13 @@ def create_courier(broker_url: str) -> Courier:
     celery_app.conf.update(
         broker_url=broker_url, broker_connection_retry_on_startup=True
     )
-    bridge = Bridge(celery_app, secret_key="the courier's key", on_error="raise")
+    # Longer than by default, for a machine that runs tests is busy.
+    bridge = Bridge(
+        celery_app,
+        secret_key="the courier's key",
+        on_error="raise",
+        publish_timeout_seconds=30,
+    )
     parcel_sent = Signal()
     bridge.async_receiver(parcel_sent)(deliver)
     return Courier(celery_app=celery_app, bridge=bridge, parcel_sent=parcel_sent)
