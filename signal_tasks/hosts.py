@@ -9,18 +9,18 @@ from weakref import ref
 
 from celery import Celery
 
-from .deliveries import Deliveries, settling
+from .delivery.deliveries import Deliveries, settling
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .host import EventBuffer, Publisher
-from .publisher import CeleryPublisher
-from .receiver_task import CeleryHost
+from .publisher.celery_publisher import CeleryPublisher
 from .references import Database, SessionSource, closing_session
 from .registry import Registry
-from .relaying import Relaying, RelaySettings
+from .relay.relaying import Relaying, RelaySettings
+from .relay.worker_relay import WorkerRelay
 from .settlement import Settlement
+from .tasks.receiver_task import CeleryHost
 from .typing import Delivery
-from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from signal_tasks import PublishError, StoreError, event_spooled
+from signal_tasks.delivery.spool import Spool
 from signal_tasks.envelope import Envelope
 from signal_tasks.signals import EventSpooled
-from signal_tasks.spool import Spool
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 
