@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_sqlite_file_that_is_deleted_is_made_again(tmp_path: Path) -> None:
     letters.keep(LETTER)
 
     assert len(letters.find(EVERY)) == 1
+
+
+def test_sqlite_tables_that_could_not_be_made_are_made_later(tmp_path: Path) -> None:
+    """A first attempt that fails, or is not through, is not taken for tables."""
+    file = tmp_path / "store.sqlite3"
+    store = Store(f"sqlite:///{file}", connect_args={"timeout": 0.01})
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked"):
+            store.dead_letters.numbers(DeadLetterFilter())
+
+    assert store.dead_letters.numbers(DeadLetterFilter()) == []
 
 
 def test_tables_go_into_the_users_own_metadata(tmp_path: Path) -> None:
