@@ -15,7 +15,7 @@ from click.testing import Result
 from flask import Flask
 
 from signal_tasks import Bridge, current_event
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 from signal_tasks.dead_letters import DeadLetter, DeadLetterFilter
 from signal_tasks.store import Store, StoredDeadLetters
 from tests.in_memory import broker_of, new_app

@@ -767,6 +767,8 @@ def test_dropped_app_is_collected(signal: Signal) -> None:
     bridge = Bridge()
     bridge.async_receiver(signal, name="note")(note_app)
     app = Flask("shop")
+    # Where a failed send is logged, a thread looks for what waits, and has the app so long.
+    app.config["SIGNAL_TASKS_ON_ERROR"] = "raise"
     app.extensions["celery"] = new_celery_app()
     SignalTasks(app, bridge=bridge)
     signal.send(app)

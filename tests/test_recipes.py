@@ -13,7 +13,7 @@ from celery import Celery, Task, signals
 from kombu import Message
 
 from signal_tasks import Bridge
-from signal_tasks.recipes import Recipes
+from signal_tasks.publisher.recipes import Recipes
 from tests.in_memory import KEY, Broker, celery_settings, new_celery_app
 
 DIFFERENT = {"id", "root_id", "argsrepr", "signal_tasks_event", "correlation_id"}

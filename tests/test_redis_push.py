@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Queue
 
-from signal_tasks import Bridge, PublishError, redis_push
-from signal_tasks import batch as batch_module
+from signal_tasks import Bridge, PublishError
 from signal_tasks.dev.broker import running_broker
-from signal_tasks.recipes import Recipe
+from signal_tasks.publisher import batch as batch_module
+from signal_tasks.publisher import redis_push
+from signal_tasks.publisher.recipes import Recipe
 from tests.in_memory import KEY, Broker, new_celery_app
 from tests.test_recipes import common, watched
 

@@ -12,8 +12,8 @@ import pytest
 
 from signal_tasks.envelope import Envelope
 from signal_tasks.exceptions import PublishError, StoreError
-from signal_tasks.outbox import OutboxRow
-from signal_tasks.relay import Relay, drain
+from signal_tasks.relay.outbox import OutboxRow
+from signal_tasks.relay.relay import Relay, drain
 from signal_tasks.store import Outbox, Store
 from tests.stores import Clock
 

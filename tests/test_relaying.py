@@ -17,7 +17,7 @@ from sqlalchemy import text
 from signal_tasks.envelope import Envelope
 from signal_tasks.exceptions import StoreError
 from signal_tasks.inbox import Claim
-from signal_tasks.relaying import Relaying, RelaySettings
+from signal_tasks.relay.relaying import Relaying, RelaySettings
 from signal_tasks.store import Store
 from signal_tasks.store.relays import Relays
 from signal_tasks.store.tables import handled, relays

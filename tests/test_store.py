@@ -687,7 +687,7 @@ signal = Signal()
 bridge.async_receiver(signal, name="bill")(lambda sender: 7)
 signal.send(app)
 assert broker_of(app).run() == [7]
-import signal_tasks.cli
+import signal_tasks.cli.group
 assert "sqlalchemy" not in sys.modules
 """
 
