@@ -137,6 +137,11 @@ class PlainHost:
         self._worker_relay = WorkerRelay(self)
 
     @property
+    def has_store(self) -> bool:
+        """Whether it was given one."""
+        return self.store is not None
+
+    @property
     def dead_letters(self) -> StoredDeadLetters | None:
         """The dead letters of the store; None where there is none."""
         return None if self.store is None else self.store.dead_letters

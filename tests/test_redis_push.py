@@ -6,7 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -292,6 +292,25 @@ def test_lost_connection_costs_no_event(redis_url: str, client: redis.Redis) -> 
     shop.signal.send("shop")
 
     assert client.llen(shop.queue) == 2
+
+
+class Ended:
+    """A connection that ends before a reply has come."""
+
+    is_connected = False
+
+    def send_packed_command(self, *_: object, **__: object) -> None:
+        """Take it, and be gone."""
+
+    def read_response(self) -> NoReturn:
+        """Tell that nothing comes any more."""
+        raise redis.ConnectionError
+
+
+def test_connection_that_ends_without_a_reply_is_no_refusal() -> None:
+    """What may have arrived is another thing than what Redis did not want."""
+    with pytest.raises(redis.ConnectionError):
+        redis_push.push(Ended(), {"celery": [b"message"]}, None)
 
 
 @given(st.text(alphabet=st.characters(codec="ascii")), st.text(max_size=9))

@@ -77,9 +77,6 @@ class Rows:
         self._fail("mark_published")
         self.outbox.mark_published(rows)
 
-    def put_back(self, rows: Iterable[OutboxRow], *, delay_seconds: float = 0) -> None:
-        self.outbox.put_back(rows, delay_seconds=delay_seconds)
-
     def has_spooled(self, receivers: Collection[str] | None = None) -> bool:
         self._fail("has_spooled")
         return self.outbox.has_spooled(receivers)

@@ -132,6 +132,23 @@ def test_relay_forgets_old_keys(url: str) -> None:
     assert left == ["new"]
 
 
+def test_relay_looks_for_old_keys_now_and_then(store: Store) -> None:
+    """What has grown old since a relay looked waits until it looks again."""
+    stop = threading.Event()
+    work = relaying(store, Broker(stop.set), keep_keys=timedelta(0))
+    for event_id in ("e1", "e2"):
+        claim = store.inbox.claim(event_id, "bill", is_kept=False, lease_seconds=1)
+        assert isinstance(claim, Claim)
+        store.inbox.finish(claim)
+        store.outbox.add([envelope(event_id)])
+        stop.clear()
+        work.run(stop)
+
+    with store.reading() as connection:
+        left = connection.scalars(sqlalchemy.select(handled.c.event_id)).all()
+    assert left == ["e2"]
+
+
 def test_relay_that_cannot_take_its_leave_ends_all_the_same() -> None:
     """A store that is gone at the end changes nothing about the end."""
     store = Store("postgresql+psycopg://postgres@127.0.0.1:1/shop")

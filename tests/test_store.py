@@ -26,6 +26,7 @@ from signal_tasks.dead_letters import DeadLetter, DeadLetterFilter
 from signal_tasks.envelope import Envelope
 from signal_tasks.inbox import Claim
 from signal_tasks.store import Store, StoredDeadLetters, metadata
+from signal_tasks.store.database import _close_own
 from tests.in_memory import celery_settings, new_app
 from tests.integration.servers import (
     POSTGRESQL,
@@ -473,6 +474,15 @@ def test_forked_child_keeps_letters_of_its_own(
 
     found = [stored.letter.event_id for stored in letters.find(EVERY)]
     assert found == ["e1", "child", "parent"]
+
+
+def test_process_that_did_not_use_a_store_closes_nothing() -> None:
+    """What a forked child has inherited is its parent's to close."""
+    engines = {os.getppid(): sqlalchemy.create_engine("sqlite://")}
+
+    _close_own(engines)
+
+    assert list(engines) == [os.getppid()]
 
 
 # -- a store that cannot

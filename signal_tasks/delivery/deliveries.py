@@ -59,6 +59,11 @@ class Sender(Protocol):
         ...
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is one; to ask costs nothing."""
+        ...
+
+    @property
     def store(self) -> Store | None:
         """Where an outbox is; None where there is no store."""
         ...
@@ -176,7 +181,7 @@ class Deliveries:
         )
 
     def _is_spool_wanted(self) -> bool:
-        return not self._sender.raises and self._sender.store is not None
+        return not self._sender.raises and self._sender.has_store
 
     def _gathering(self) -> Publisher:
         return Gathering(self.named("direct"), self._basket)

@@ -139,7 +139,8 @@ class Spool:
     def _look_for_rows(self, queue: _Queue) -> None:
         """Let the thread see whether a process before this one has left something."""
         queue.has_looked = True
-        if self._is_wanted() and self._rows().is_there:
+        if self._is_wanted():
+            # In the thread, for the store is not cheap to come by.
             self._wake(is_behind=False)
 
     def _wake(self, *, is_behind: bool = True) -> None:
@@ -156,11 +157,15 @@ class Spool:
                 thread.start()
                 queue.thread = thread
 
+    def _has_rows(self) -> bool:
+        rows = self._rows()
+        return rows.is_there and rows.has_spooled()
+
     def _work(self, queue: _Queue) -> None:
         while _is_to_go_on(queue):
             try:
                 # Where something waits for certain, the drain waits for the store, too.
-                if queue.is_behind or self._rows().has_spooled():
+                if queue.is_behind or self._has_rows():
                     queue.is_behind = True
                     self._drain()
             except Exception:

@@ -100,6 +100,11 @@ class FlaskHost:
         return publisher
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is one, as there always is."""
+        return True
+
+    @property
     def store(self) -> Store:
         """The database for what the bridge keeps."""
         if self._store is None:
