@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from signal_tasks import PublishError
-from signal_tasks.breaker import FIRST_PAUSE_SECONDS
+from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.processes import Children
 from tests.integration.courier import Courier, create_courier
 from tests.integration.restartable import RestartableBroker, find_server
