@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from signal_tasks import PublishError
-from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.processes import Children
+from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
 from tests.integration.courier import Courier, create_courier
 from tests.integration.restartable import RestartableBroker, find_server
 from tests.integration.workers import Worker, Workers, await_answer, wait_for
