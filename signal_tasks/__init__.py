@@ -30,8 +30,9 @@ from .exceptions import (
     UnreadableMessageError,
     UnsupportedVersionError,
 )
-from .flask import SignalTasks
-from .g_context import RestoredContextWarning
+from .flask.extension import SignalTasks
+from .flask.g_context import RestoredContextWarning
+from .flask.snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 from .references import Tombstone
 from .send_async import in_thread
 from .signals import (
@@ -45,7 +46,6 @@ from .signals import (
     event_withdrawn,
     handler_finished,
 )
-from .snapshots import ExceptionSnapshot, ResponseSnapshot, TemplateSnapshot
 
 __all__ = [
     "ArgumentsError",

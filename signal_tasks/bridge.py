@@ -21,24 +21,24 @@ from .declaration import (
     check_signals,
     delivery_named,
 )
-from .deliveries import prepare_for
+from .delivery.deliveries import prepare_for
 from .dispatcher import Dispatcher, Sending
 from .envelope import Envelope, Seal, key_ring
 from .exceptions import ConfigurationError, RegistrationError
 from .hosts import Hosts, PlainHost
 from .models import Models
-from .publisher import CeleryPublisher
-from .receiver_task import MAX_DELIVERIES, CeleryHost
+from .publisher.celery_publisher import CeleryPublisher
 from .references import (
     SessionSource,
     check_session,
     missing_policy,
 )
 from .registry import Receiver, Registry, place_of, signal_name, unused_name
+from .relay.relaying import Relaying
 from .relay_receiver import RelayReceivers
-from .relaying import Relaying
 from .signals import DispatchFailed
-from .tasks import ReceiverTasks, split_options
+from .tasks.receiver_task import MAX_DELIVERIES, CeleryHost
+from .tasks.receiver_tasks import ReceiverTasks, split_options
 from .typing import Adapt, Condition, Delivery, Extract, Handler, HandlerT
 
 if TYPE_CHECKING:

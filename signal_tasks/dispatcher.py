@@ -14,9 +14,9 @@ from decimal import Decimal
 from secrets import token_hex
 from uuid import UUID
 
-from .announcing import log_failure, tell_failure
 from .codec import Codec
 from .contexts import Contexts
+from .delivery.announcing import log_failure, tell_failure
 from .envelope import Envelope
 from .event import current_trail
 from .exceptions import (

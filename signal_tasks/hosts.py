@@ -9,18 +9,18 @@ from weakref import ref
 
 from celery import Celery
 
-from .deliveries import Deliveries, settling
+from .delivery.deliveries import Deliveries, settling
 from .envelope import Seal
 from .exceptions import ConfigurationError
 from .host import EventBuffer, Publisher
-from .publisher import CeleryPublisher
-from .receiver_task import CeleryHost
+from .publisher.celery_publisher import CeleryPublisher
 from .references import Database, SessionSource, closing_session
 from .registry import Registry
-from .relaying import Relaying, RelaySettings
+from .relay.relaying import Relaying, RelaySettings
+from .relay.worker_relay import WorkerRelay
 from .settlement import Settlement
+from .tasks.receiver_task import CeleryHost
 from .typing import Delivery
-from .worker_relay import WorkerRelay
 
 if TYPE_CHECKING:
     from .store import Inbox, Store, StoredDeadLetters
@@ -135,6 +135,11 @@ class PlainHost:
         self._session = session
         self._deliveries = Deliveries(self)
         self._worker_relay = WorkerRelay(self)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether it was given one."""
+        return self.store is not None
 
     @property
     def dead_letters(self) -> StoredDeadLetters | None:

@@ -13,7 +13,7 @@ from celery.exceptions import QueueNotFound
 from .bridge import Bridge
 from .envelope import Envelope
 from .registry import Receiver, signal_name
-from .tasks import queue_of
+from .tasks.receiver_tasks import queue_of
 from .typing import JSONValue
 
 _REFERENCES = frozenset({"model", "model-class"})

@@ -11,7 +11,7 @@ import os
 from celery import Celery
 from flask.cli import ScriptInfo, load_dotenv
 
-from .flask_host import host_of
+from .flask.host import host_of
 
 celery: Celery  # made on first use, for importing a module does nothing by itself
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from signal_tasks.announcing import Announcing
+from signal_tasks.delivery.announcing import Announcing
 from signal_tasks.envelope import Envelope, Seal
 from signal_tasks.inbox import InboxOffice
 from signal_tasks.references import NO_DATABASE, Database

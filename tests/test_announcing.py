@@ -16,7 +16,7 @@ from signal_tasks import (
     event_spooled,
     event_withdrawn,
 )
-from signal_tasks.announcing import (
+from signal_tasks.delivery.announcing import (
     Announcing,
     Unattended,
     tell_spooled,

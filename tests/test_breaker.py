@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from signal_tasks.breaker import (
+from signal_tasks.publisher.breaker import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     Breaker,

@@ -7,7 +7,7 @@ import redis.exceptions
 from amqp.exceptions import AccessRefused, ConnectionForced
 from kombu.exceptions import OperationalError
 
-from signal_tasks.broker_errors import advice_for, cause_of, is_of_the_broker
+from signal_tasks.publisher.broker_errors import advice_for, cause_of, is_of_the_broker
 
 
 def test_cause_is_behind_kombus_error() -> None:

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import pytest
 
 from signal_tasks import BufferFullError, PublishError, dispatch_failed
-from signal_tasks.buffer import Buffer, WhenFull
+from signal_tasks.delivery.buffer import Buffer, WhenFull
 from signal_tasks.envelope import Envelope
 from signal_tasks.signals import DispatchFailed
 from tests.envelopes import envelope
@@ -236,7 +236,7 @@ def test_thread_survives_what_should_not_be_raised(
 
 PROGRAM = """
 import atexit
-from signal_tasks.buffer import Buffer
+from signal_tasks.delivery.buffer import Buffer
 from tests.envelopes import envelope
 
 class Printer:

@@ -12,7 +12,7 @@ from click.testing import Result
 from flask import Flask
 
 from signal_tasks import Bridge, SignalTasks
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from click.testing import Result
 from flask import Flask
 
 from signal_tasks import Bridge
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 from signal_tasks.doctor.findings import Finding, Status
 from tests.in_memory import celery_settings, new_app
 

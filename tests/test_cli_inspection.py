@@ -33,7 +33,7 @@ from signal_tasks import (
     dispatch_failed,
     event_published,
 )
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 from signal_tasks.envelope import Envelope
 from signal_tasks.registry import place_of
 from tests.in_memory import broker_of

@@ -15,7 +15,7 @@ from click.testing import Result
 from flask import Flask
 
 from signal_tasks import Bridge
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 from signal_tasks.envelope import Envelope
 from signal_tasks.store import Store
 from tests.envelopes import envelope

@@ -15,7 +15,7 @@ from click.testing import Result
 from flask import Flask
 
 from signal_tasks import Bridge, current_event
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 from signal_tasks.dead_letters import DeadLetter, DeadLetterFilter
 from signal_tasks.store import Store, StoredDeadLetters
 from tests.in_memory import broker_of, new_app
@@ -355,6 +355,19 @@ def test_replay_may_be_repeated(app: Flask, flask_bridge: Bridge) -> None:
 
     assert result.output == "0 published again.\n"
     assert len(broker_of(app).take()) == 1
+
+
+def test_letter_that_somebody_else_replays_meanwhile_is_not_counted(
+    app: Flask, flask_bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two replays at once, one tells of the letter."""
+    bury_one(app, flask_bridge, Mended())
+    monkeypatch.setattr(StoredDeadLetters, "replay", lambda _, number: False)
+
+    result = run(app, "dead", "replay", "--all")
+
+    assert result.output == "0 published again.\n"
+    assert broker_of(app).take() == []
 
 
 def test_event_that_dies_again_is_one_dead_letter_again(

@@ -23,7 +23,7 @@ from signal_tasks import (
     dispatch_failed,
     event_spooled,
 )
-from signal_tasks.deliveries import BufferSettings, Deliveries
+from signal_tasks.delivery.deliveries import BufferSettings, Deliveries
 from signal_tasks.signals import DispatchFailed, EventSpooled
 from signal_tasks.store import Store
 from tests.in_memory import KEY, Broker
@@ -225,7 +225,7 @@ def test_event_that_the_broker_does_not_take_is_kept(
         spooled.append(details)
 
     # The drain has its own tests; here its thread would go on for ever.
-    monkeypatch.setattr("signal_tasks.deliveries.drain", lambda *_: None)
+    monkeypatch.setattr("signal_tasks.delivery.deliveries.drain", lambda *_: None)
     bridge = Bridge(broken, secret_key=KEY, store=store)
     bridge.async_receiver(signal, name="bill")(ignore)
 

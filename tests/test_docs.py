@@ -13,7 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from signal_tasks import cli, codec
+from signal_tasks import codec
+from signal_tasks.cli.group import group
 from tests import run_page
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +58,7 @@ def test_docstring_examples_run() -> None:
     assert not tried.failed
 
 
-@pytest.mark.parametrize("command", ["", *commands_of(cli.group)])
+@pytest.mark.parametrize("command", ["", *commands_of(group)])
 def test_command_line_page_shows_the_help(command: str) -> None:
     """The page of the command line shows what ``--help`` prints, word for word."""
     page = (ROOT / "docs/reference/command-line.md").read_text()
@@ -65,7 +66,7 @@ def test_command_line_page_shows_the_help(command: str) -> None:
     words = [*command.split(), "--help"]
 
     shown = CliRunner().invoke(
-        cli.group, words, prog_name="flask signal-tasks", terminal_width=80
+        group, words, prog_name="flask signal-tasks", terminal_width=80
     )
 
     assert f"## {name}\n\n```text\n{shown.output}```\n" in page

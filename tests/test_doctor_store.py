@@ -21,8 +21,8 @@ from signal_tasks.doctor.store import (
     look_at_store,
 )
 from signal_tasks.envelope import Seal
-from signal_tasks.outbox import OutboxState
 from signal_tasks.references import NO_DATABASE, Database
+from signal_tasks.relay.outbox import OutboxState
 from signal_tasks.store import Store
 from signal_tasks.store.tables import relays
 from tests.test_store_condition import LETTER

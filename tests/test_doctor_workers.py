@@ -19,7 +19,7 @@ from signal_tasks.doctor.workers import (
     check_workers,
     look_at_workers,
 )
-from signal_tasks.vital_signs import VitalSigns
+from signal_tasks.tasks.vital_signs import VitalSigns
 from tests.in_memory import new_celery_app
 
 OK, WARNING, WRONG = Status.OK, Status.WARNING, Status.WRONG

@@ -11,7 +11,7 @@ import pytest
 from kombu.transport.virtual import Message
 from kombu.transport.virtual.base import Base64
 
-from signal_tasks.entries import Entries
+from signal_tasks.tasks.entries import Entries
 
 
 class Client:

@@ -767,6 +767,8 @@ def test_dropped_app_is_collected(signal: Signal) -> None:
     bridge = Bridge()
     bridge.async_receiver(signal, name="note")(note_app)
     app = Flask("shop")
+    # Where a failed send is logged, a thread looks for what waits, and has the app so long.
+    app.config["SIGNAL_TASKS_ON_ERROR"] = "raise"
     app.extensions["celery"] = new_celery_app()
     SignalTasks(app, bridge=bridge)
     signal.send(app)
@@ -805,6 +807,18 @@ def test_rehearsal_for_a_stranger_sends_nothing(
 
     assert flask_bridge.rehearse(signal, Flask("foreign"), {}) == ([], [])
     assert broker_of(app).take() == []
+
+
+def test_buffered_event_of_an_app_leaves_in_a_while(
+    app: Flask, flask_bridge: Bridge, signal: Signal
+) -> None:
+    """Each app has a buffer of its own, which publishes to the app's own broker."""
+    flask_bridge.async_receiver(signal, name="bill", delivery="buffered")(note_app)
+
+    signal.send(app)
+    app.extensions["signal_tasks"].buffer.flush()
+
+    assert broker_of(app).names() == ["bill"]
 
 
 def test_app_is_warmed_up(bridge: Bridge) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from signal_tasks.delivery.gathering import Gathering
 from signal_tasks.envelope import Envelope
-from signal_tasks.gathering import Gathering
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 

@@ -140,12 +140,15 @@ def test_policies_are_told_as_they_are_written(
         extract=dict,
         condition=bool,
         context={"session": ("id",), "g": True},
+        delivery="request",
+        once=True,
         missing={"tombstone": ("email",)},
         queue="mail",
         max_retries=5,
         countdown=10,
     ) == (
-        *("extract", "condition", "context=session, g", "missing=tombstone"),
+        *("extract", "condition", "context=session, g", "delivery=request", "once"),
+        "missing=tombstone",
         *("queue='mail'", "max_retries=5", "countdown=10"),
     )
 

@@ -11,8 +11,8 @@ import pytest
 from celery import Celery
 
 from signal_tasks.dev.broker import running_broker
-from signal_tasks.line import Line
-from signal_tasks.lines import CrowdedError, Lines
+from signal_tasks.publisher.line import Line
+from signal_tasks.publisher.lines import CrowdedError, Lines
 from tests.in_memory import new_celery_app
 
 SECONDS = 10

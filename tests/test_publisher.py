@@ -27,9 +27,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from signal_tasks import Bridge, DispatchError, NotSentError, PublishError
-from signal_tasks.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.broker import running_broker
-from signal_tasks.lines import CrowdedError, Lines
+from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
+from signal_tasks.publisher.lines import CrowdedError, Lines
 from tests.in_memory import KEY, Broker, new_celery_app
 from tests.test_recipes import watched
 

@@ -13,7 +13,7 @@ from celery.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 
 from signal_tasks import Bridge, StoreError
 from signal_tasks.dead_letters import DeadLetter
-from signal_tasks.receiver_request import ReceiverRequest
+from signal_tasks.tasks.receiver_request import ReceiverRequest
 from tests.in_memory import KEY, Broker
 
 

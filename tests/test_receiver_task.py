@@ -192,7 +192,7 @@ def test_store_that_cannot_count_stops_nothing(
 
     assert runs == ["web"]
     (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
-    assert record.name == "signal_tasks.receiver_task"
+    assert record.name == "signal_tasks.tasks.receiver_task"
     assert event_id in record.message
     assert "the disk is full" in str(record.exc_text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from celery import Celery, Task, signals
 from kombu import Message
 
 from signal_tasks import Bridge
-from signal_tasks.recipes import Recipes
+from signal_tasks.publisher.recipes import Recipes
 from tests.in_memory import KEY, Broker, celery_settings, new_celery_app
 
 DIFFERENT = {"id", "root_id", "argsrepr", "signal_tasks_event", "correlation_id"}
@@ -141,8 +140,7 @@ def test_recipe_that_another_thread_has_just_learned_will_do(
 
     with ThreadPoolExecutor(8) as executor, recipes._lock:
         waiting = [executor.submit(recipes.of, "bill", task) for _ in range(8)]
-        while executor._work_queue.qsize():
-            time.sleep(0)
+        all(iter(executor._work_queue.qsize, 0))
         recipes._lock.release()
         found = {future.result() for future in waiting}
         recipes._lock.acquire()

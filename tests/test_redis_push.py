@@ -6,7 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Queue
 
-from signal_tasks import Bridge, PublishError, redis_push
-from signal_tasks import batch as batch_module
+from signal_tasks import Bridge, PublishError
 from signal_tasks.dev.broker import running_broker
-from signal_tasks.recipes import Recipe
+from signal_tasks.publisher import batch as batch_module
+from signal_tasks.publisher import redis_push
+from signal_tasks.publisher.recipes import Recipe
 from tests.in_memory import KEY, Broker, new_celery_app
 from tests.test_recipes import common, watched
 
@@ -291,6 +292,25 @@ def test_lost_connection_costs_no_event(redis_url: str, client: redis.Redis) -> 
     shop.signal.send("shop")
 
     assert client.llen(shop.queue) == 2
+
+
+class Ended:
+    """A connection that ends before a reply has come."""
+
+    is_connected = False
+
+    def send_packed_command(self, *_: object, **__: object) -> None:
+        """Take it, and be gone."""
+
+    def read_response(self) -> NoReturn:
+        """Tell that nothing comes any more."""
+        raise redis.ConnectionError
+
+
+def test_connection_that_ends_without_a_reply_is_no_refusal() -> None:
+    """What may have arrived is another thing than what Redis did not want."""
+    with pytest.raises(redis.ConnectionError):
+        redis_push.push(Ended(), {"celery": [b"message"]}, None)
 
 
 @given(st.text(alphabet=st.characters(codec="ascii")), st.text(max_size=9))

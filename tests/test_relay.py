@@ -12,8 +12,8 @@ import pytest
 
 from signal_tasks.envelope import Envelope
 from signal_tasks.exceptions import PublishError, StoreError
-from signal_tasks.outbox import OutboxRow
-from signal_tasks.relay import Relay, drain
+from signal_tasks.relay.outbox import OutboxRow
+from signal_tasks.relay.relay import Relay, drain
 from signal_tasks.store import Outbox, Store
 from tests.stores import Clock
 
@@ -76,9 +76,6 @@ class Rows:
     def mark_published(self, rows: Iterable[OutboxRow]) -> None:
         self._fail("mark_published")
         self.outbox.mark_published(rows)
-
-    def put_back(self, rows: Iterable[OutboxRow], *, delay_seconds: float = 0) -> None:
-        self.outbox.put_back(rows, delay_seconds=delay_seconds)
 
     def has_spooled(self, receivers: Collection[str] | None = None) -> bool:
         self._fail("has_spooled")

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from signal_tasks.envelope import Envelope
 from signal_tasks.exceptions import StoreError
 from signal_tasks.inbox import Claim
-from signal_tasks.relaying import Relaying, RelaySettings
+from signal_tasks.relay.relaying import Relaying, RelaySettings
 from signal_tasks.store import Store
 from signal_tasks.store.relays import Relays
 from signal_tasks.store.tables import handled, relays
@@ -130,6 +130,23 @@ def test_relay_forgets_old_keys(url: str) -> None:
     with store.reading() as connection:
         left = connection.scalars(sqlalchemy.select(handled.c.event_id)).all()
     assert left == ["new"]
+
+
+def test_relay_looks_for_old_keys_now_and_then(store: Store) -> None:
+    """What has grown old since a relay looked waits until it looks again."""
+    stop = threading.Event()
+    work = relaying(store, Broker(stop.set), keep_keys=timedelta(0))
+    for event_id in ("e1", "e2"):
+        claim = store.inbox.claim(event_id, "bill", is_kept=False, lease_seconds=1)
+        assert isinstance(claim, Claim)
+        store.inbox.finish(claim)
+        store.outbox.add([envelope(event_id)])
+        stop.clear()
+        work.run(stop)
+
+    with store.reading() as connection:
+        left = connection.scalars(sqlalchemy.select(handled.c.event_id)).all()
+    assert left == ["e2"]
 
 
 def test_relay_that_cannot_take_its_leave_ends_all_the_same() -> None:

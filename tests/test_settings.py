@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 
 from signal_tasks import Bridge, ConfigurationError, SignalTasks
-from signal_tasks.deliveries import BufferSettings
-from signal_tasks.settings import Settings
+from signal_tasks.delivery.deliveries import BufferSettings
+from signal_tasks.flask.settings import Settings
 
 
 def settings(**config: object) -> Settings:

@@ -42,8 +42,8 @@ from signal_tasks import (
     TemplateSnapshot,
 )
 from signal_tasks.codec import Codec
+from signal_tasks.flask.snapshots import portioned_context, register_snapshots
 from signal_tasks.portions import Portion
-from signal_tasks.snapshots import portioned_context, register_snapshots
 from tests.exactness import exactly, travel
 from tests.in_worker import run_worker
 

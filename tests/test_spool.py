@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from signal_tasks import PublishError, StoreError, event_spooled
+from signal_tasks.delivery.spool import Spool
 from signal_tasks.envelope import Envelope
 from signal_tasks.signals import EventSpooled
-from signal_tasks.spool import Spool
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 
@@ -252,12 +252,13 @@ def test_rows_of_a_process_before_are_found(office: Office) -> None:
 
 
 def test_database_that_is_not_there_has_no_rows(office: Office) -> None:
-    """Where nothing was ever kept, no thread is started to look for it."""
+    """Where nothing was ever kept, nobody is asked for it."""
     office.rows.is_there = False
 
     office.spool.publish([envelope("one")])
+    office.join()
 
-    assert office.spool._queue.own.thread is None
+    assert not office.rows.has_looked.is_set()
 
 
 def test_rows_that_cannot_be_looked_for_end_nothing(

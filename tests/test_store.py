@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +26,7 @@ from signal_tasks.dead_letters import DeadLetter, DeadLetterFilter
 from signal_tasks.envelope import Envelope
 from signal_tasks.inbox import Claim
 from signal_tasks.store import Store, StoredDeadLetters, metadata
+from signal_tasks.store.database import _close_own
 from tests.in_memory import celery_settings, new_app
 from tests.integration.servers import (
     POSTGRESQL,
@@ -135,6 +137,18 @@ def test_sqlite_file_that_is_deleted_is_made_again(tmp_path: Path) -> None:
     letters.keep(LETTER)
 
     assert len(letters.find(EVERY)) == 1
+
+
+def test_sqlite_tables_that_could_not_be_made_are_made_later(tmp_path: Path) -> None:
+    """A first attempt that fails, or is not through, is not taken for tables."""
+    file = tmp_path / "store.sqlite3"
+    store = Store(f"sqlite:///{file}", connect_args={"timeout": 0.01})
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked"):
+            store.dead_letters.numbers(DeadLetterFilter())
+
+    assert store.dead_letters.numbers(DeadLetterFilter()) == []
 
 
 def test_tables_go_into_the_users_own_metadata(tmp_path: Path) -> None:
@@ -462,6 +476,15 @@ def test_forked_child_keeps_letters_of_its_own(
     assert found == ["e1", "child", "parent"]
 
 
+def test_process_that_did_not_use_a_store_closes_nothing() -> None:
+    """What a forked child has inherited is its parent's to close."""
+    engines = {os.getppid(): sqlalchemy.create_engine("sqlite://")}
+
+    _close_own(engines)
+
+    assert list(engines) == [os.getppid()]
+
+
 # -- a store that cannot
 
 
@@ -664,7 +687,7 @@ signal = Signal()
 bridge.async_receiver(signal, name="bill")(lambda sender: 7)
 signal.send(app)
 assert broker_of(app).run() == [7]
-import signal_tasks.cli
+import signal_tasks.cli.group
 assert "sqlalchemy" not in sys.modules
 """
 

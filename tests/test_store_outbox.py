@@ -17,7 +17,7 @@ from sqlalchemy import Engine, NullPool, text
 
 from signal_tasks.envelope import Envelope
 from signal_tasks.exceptions import ConfigurationError, StoreError
-from signal_tasks.outbox import OutboxRow
+from signal_tasks.relay.outbox import OutboxRow
 from signal_tasks.store import Outbox, Store
 from signal_tasks.store.moments import moment
 from signal_tasks.store.outbox import CHANNEL

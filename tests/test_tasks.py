@@ -22,12 +22,12 @@ from signal_tasks import (
     UnknownReceiverError,
     current_event,
     envelope_refused,
-    vital_signs,
 )
 from signal_tasks.envelope import Seal
 from signal_tasks.event import is_quiet
 from signal_tasks.signals import EnvelopeRefused
-from signal_tasks.tasks import split_options
+from signal_tasks.tasks import vital_signs
+from signal_tasks.tasks.receiver_tasks import split_options
 from tests.in_memory import KEY, Broker, new_celery_app
 
 SECRET = "4111-1111-1111-1111"

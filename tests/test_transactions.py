@@ -29,12 +29,17 @@ from sqlalchemy.orm import (
 )
 
 from signal_tasks import ConfigurationError, dispatch_failed, event_withdrawn
+from signal_tasks.delivery.transactions import (
+    AfterCommit,
+    InOutbox,
+    settling_in,
+    watch_sessions,
+)
 from signal_tasks.envelope import Envelope
 from signal_tasks.exceptions import StoreError
 from signal_tasks.references import NO_DATABASE, Database
 from signal_tasks.settlement import Settlement
 from signal_tasks.signals import DispatchFailed, EventWithdrawn
-from signal_tasks.transactions import AfterCommit, InOutbox, settling_in, watch_sessions
 from tests.envelopes import envelope
 from tests.hosts import RecordingPublisher
 

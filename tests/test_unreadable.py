@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from signal_tasks.unreadable import UNREADABLE, name_in, text_in
+from signal_tasks.tasks.unreadable import UNREADABLE, name_in, text_in
 
 
 def message(payload: object, **facts: Any) -> Any:

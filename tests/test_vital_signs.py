@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from signal_tasks.tasks.vital_signs import VitalSigns, parameters_of, read
 from signal_tasks.typing import Handler
-from signal_tasks.vital_signs import VitalSigns, parameters_of, read
 
 SIGNS = VitalSigns(
     app="shop",

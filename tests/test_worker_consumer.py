@@ -16,7 +16,7 @@ from kombu import Queue
 
 from signal_tasks import Bridge, StoreError, envelope_refused
 from signal_tasks.dead_letters import DeadLetter
-from signal_tasks.worker_consumer import WorkerConsumer
+from signal_tasks.tasks.worker_consumer import WorkerConsumer
 from tests.in_memory import KEY, new_celery_app
 
 

@@ -13,8 +13,8 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from flask import Flask
 
 from signal_tasks import Bridge
+from signal_tasks.relay.worker_relay import ForkPause, WorkerRelay
 from signal_tasks.store import Store
-from signal_tasks.worker_relay import ForkPause, WorkerRelay
 from tests.envelopes import envelope
 from tests.in_memory import Broker, broker_of, new_app, new_celery_app
 

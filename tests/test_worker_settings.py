@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import celeryd_init
 
 from signal_tasks import Bridge
-from signal_tasks.worker_settings import (
+from signal_tasks.tasks.worker_settings import (
     SOFT_TIME_LIMIT_SECONDS,
     TIME_LIMIT_SECONDS,
     VISIBILITY_TIMEOUT_SECONDS,

@@ -13,7 +13,7 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import KombuError
 
-from ..broker_errors import advice_for, cause_of
+from ..publisher.broker_errors import advice_for, cause_of
 from ..terminal import printable
 from .findings import Finding, Status
 from .redis_server import Errors, check_redis

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from celery.exceptions import QueueNotFound
 
-from ..flask_host import FlaskHost
-from ..receiver_task import ReceiverTask
+from ..flask.host import FlaskHost
 from ..registry import Receiver
-from ..tasks import queue_of
-from ..worker_settings import TIME_LIMIT_SECONDS, worker_settings
+from ..tasks.receiver_task import ReceiverTask
+from ..tasks.receiver_tasks import queue_of
+from ..tasks.worker_settings import TIME_LIMIT_SECONDS, worker_settings
 from .broker import look_at_broker
 from .findings import Check, Finding, Status, run_check
 from .settings import (

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..exceptions import ConfigurationError, StoreError
-from ..outbox import OutboxState
 from ..references import Database
+from ..relay.outbox import OutboxState
 from .findings import Finding, Status, listed
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import Any, Final, TypeGuard
 from celery import Celery
 from kombu import Connection
 
+from ..tasks.vital_signs import ATTRIBUTE, VitalSigns, read
 from ..terminal import printable
 from ..typing import named_items
-from ..vital_signs import ATTRIBUTE, VitalSigns, read
 from .broker import bounded_connection, errors_of, said_by
 from .findings import Finding, Status, listed
 from .settings import accepts_pickle

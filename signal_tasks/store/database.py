@@ -206,7 +206,11 @@ class StoreDatabase:
             _make_folder(self._file.parent)
             if not self._is_shared and not self._file.exists():
                 _start_write_ahead_log(self._engine)
-            self._has_file = True
+        self._make_tables()
+        # Not before, for other threads take it that the tables are there, too.
+        self._has_file = self._file is not None
+
+    def _make_tables(self) -> None:
         # Asked first, for to write may mean to wait for a lock.
         with self._engine.connect() as connection:
             if not _lacks_tables(connection.execution_options(**_READS)):
@@ -214,7 +218,7 @@ class StoreDatabase:
         try:
             metadata.create_all(self._engine)
         except DBAPIError:
-            # Another process may have made them since it was asked what is there.
+            # Others may have made them since it was asked what is there.
             metadata.create_all(self._engine)
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 
 from ..envelope import Envelope
-from ..outbox import OutboxRow, OutboxState
+from ..relay.outbox import OutboxRow, OutboxState
 from .database import StoreDatabase, make_missing_tables
 from .moments import Clock, moment, now_in_utc
 from .tables import outbox

@@ -242,8 +242,10 @@ def _rabbitmq(cell: Cell, children: Children, folder: Path) -> Iterator[RabbitMQ
         raise MissingServerError(str(error)) from error
     with proxy_to(url) as way:
         broker = RabbitMQBroker(url, way=way)
-        yield broker
-        broker.delete()
+        try:
+            yield broker
+        finally:
+            broker.delete()
 
 
 def _rabbitmq_node(

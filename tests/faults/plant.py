@@ -170,8 +170,10 @@ def running_plant(cell: Cell, folder: Path) -> Iterator[Plant]:
 
     with ExitStack() as stack:
         database_url = stack.enter_context(_database(cell, folder))
+        brokers = stack.enter_context(Children(on_line=keep))
+        broker = stack.enter_context(running_broker(cell, brokers, folder))
+        # They end before it does, for one that lives declares its queue again.
         children = stack.enter_context(Children(on_line=keep))
-        broker = stack.enter_context(running_broker(cell, children, folder))
         engine = sqlalchemy.create_engine(database_url, poolclass=sqlalchemy.NullPool)
         _create_tables(engine, database_url)
         plant = _plant(

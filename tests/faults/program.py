@@ -16,7 +16,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from signal_tasks import Bridge, SignalTasks
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 
 PAGE_SECONDS: Final = 0.01
 """How long a page still takes when the event is sent, so that a kill finds it there."""

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from signal_tasks import PublishError
-from signal_tasks.breaker import FIRST_PAUSE_SECONDS
 from signal_tasks.dev.servers import free_port
+from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
 from tests.integration.proxy import Proxy, proxy_to
 from tests.integration.shop import create_app, signals
 from tests.integration.stack import Stack, close_connections, publications

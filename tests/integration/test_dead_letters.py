@@ -15,7 +15,7 @@ from blinker import Signal
 from flask import Flask
 
 from signal_tasks import Bridge, SignalTasks
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 from tests.integration import servers, workshop
 from tests.integration.servers import EmbeddedBroker, UnreachableError, missing
 from tests.integration.stack import as_environment, close_connections, publications

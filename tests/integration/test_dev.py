@@ -45,7 +45,7 @@ from blinker import signal
 from flask import Flask
 
 from signal_tasks import SignalTasks, async_receiver
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 
 greeted = signal("greeted")
 

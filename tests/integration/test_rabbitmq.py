@@ -17,6 +17,7 @@ from signal_tasks import Bridge, PublishError
 from tests.integration.proxy import proxy_to
 from tests.integration.servers import (
     PREFIX,
+    PUBLISH_SECONDS,
     RABBITMQ,
     UnreachableError,
     check_broker,
@@ -41,7 +42,7 @@ class Shop:
     prefix: str = field(default_factory=lambda: f"{PREFIX}-{uuid4().hex[:8]}")
     signal: Signal = field(default_factory=Signal)
 
-    def bridge(self, *, seconds: float = 5, **settings: object) -> Bridge:
+    def bridge(self, *, seconds: float = PUBLISH_SECONDS, **settings: object) -> Bridge:
         """Return a bridge whose sends raise, at the latest after so many seconds."""
         celery_app = Celery("shop", broker=self.url, set_as_current=False)
         celery_app.conf.update(task_default_queue=self.queue("default"), **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from signal_tasks import PublishError
 from signal_tasks.dev.processes import Children
+from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
 from tests.integration.courier import Courier, create_courier
 from tests.integration.restartable import RestartableBroker, find_server
 from tests.integration.workers import Worker, Workers, await_answer, wait_for
@@ -75,13 +77,14 @@ def test_worker_goes_on_after_the_broker_was_started_again(
 def test_send_goes_on_after_the_broker_was_started_again(
     broker: RestartableBroker, courier: Courier, tmp_path: Path
 ) -> None:
-    """A send fails while there is no broker; those before and after it have arrived."""
+    """A send fails while there is no broker; those before and soon after have arrived."""
     broker.start()
     courier.parcel_sent.send("branch", target=tmp_path / "one")
     broker.stop()
     with pytest.raises(PublishError, match="Is it running"):
         courier.parcel_sent.send("branch", target=tmp_path / "two")
     broker.start()
+    time.sleep(FIRST_PAUSE_SECONDS)
     courier.parcel_sent.send("branch", target=tmp_path / "three")
 
     with courier.celery_app.connection_for_read() as connection:

@@ -261,7 +261,7 @@ def test_event_of_a_killed_worker_runs_in_another(here: Mine) -> None:
 )
 def test_shutdown_loses_nothing(here: Mine, how: str) -> None:
     """What a worker does when it is told to end is finished there, or runs elsewhere."""
-    seconds = {"warm": 1, "soft": 1, "cold": 4}[how]
+    seconds = {"warm": 1, "soft": 1, "cold": 20}[how]
     here.config["CELERY"]["worker_soft_shutdown_timeout"] = 2
     first = here.start_worker()
     events = [here.send("rest", seconds=seconds)]

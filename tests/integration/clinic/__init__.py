@@ -7,7 +7,7 @@ from celery import Celery
 from flask import Flask
 
 from signal_tasks import Bridge, SignalTasks
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 
 TREAT = "clinic.treat"
 BILL = "clinic.bill"

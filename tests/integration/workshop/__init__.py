@@ -8,7 +8,7 @@ from blinker import Signal
 from flask import Flask
 
 from signal_tasks import Bridge, SignalTasks, current_event
-from signal_tasks.cli import group
+from signal_tasks.cli.group import group
 
 bridge = Bridge()
 repair_wanted = Signal()

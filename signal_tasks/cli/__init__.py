@@ -1,0 +1,1 @@
+"""The commands: flask signal-tasks."""

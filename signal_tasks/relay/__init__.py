@@ -1,0 +1,1 @@
+"""The way from an outbox to the broker: rows that are due become messages."""
