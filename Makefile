@@ -18,7 +18,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-units test-integration bench faults check docs clean
+.PHONY: help demo test test-units test-integration test-faults bench faults check docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,7 +28,7 @@ demo: $(READY)/package $(READY)/tests ## Serve the demo application (ARGS=--once
 
 test: $(READY)/package $(TEST_GROUPS:%=$(READY)/%) ## Run all tests, with coverage
 	@$(BIN)/coverage erase
-	@$(MAKE) --no-print-directory --jobs=2 test-units test-integration
+	@$(MAKE) --no-print-directory --jobs=3 test-units test-integration test-faults
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(REPORT)
 
@@ -37,9 +37,11 @@ test-units:
 
 # Integration tests mostly wait for other processes, so they run beside the rest. What
 # they print comes when they have ended.
-test-integration:
-	@$(BIN)/coverage run -m pytest -m integration >$(VENV)/integration.log 2>&1; \
-	code=$$?; cat $(VENV)/integration.log; exit $$code
+test-integration: TESTS := --ignore=tests/faults
+test-faults: TESTS := tests/faults
+test-integration test-faults:
+	@$(BIN)/coverage run -m pytest -m integration $(TESTS) >$(VENV)/$@.log 2>&1; \
+	code=$$?; cat $(VENV)/$@.log; exit $$code
 
 bench: $(READY)/package $(READY)/bench ## Measure what a send costs (ARGS="--only direct --handlers 1,10")
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -781,6 +781,19 @@ def test_dropped_app_is_collected(signal: Signal) -> None:
     assert alive() is None
 
 
+def test_app_that_is_gone_is_not_in_the_way(signal: Signal) -> None:
+    """An event is the one app's that is left, whoever sends it."""
+    bridge = Bridge()
+    bridge.async_receiver(signal, name="note")(note_app)
+    gone, left = new_app(bridge), new_app(bridge)
+    del gone
+    gc.collect()
+
+    signal.send("web")
+
+    assert broker_of(left).names() == ["note"]
+
+
 @pytest.mark.parametrize("missing", [True, False], ids=["request", "something else"])
 def test_handler_that_misses_its_request_gets_a_hint(
     app: Flask, flask_bridge: Bridge, signal: Signal, *, missing: bool
