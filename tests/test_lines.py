@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from celery import Celery
@@ -173,3 +174,14 @@ def test_line_has_the_patience_of_its_connection_at_first(line: Line) -> None:
     """A reply is waited for as long as is left, which at first is all the time."""
     assert line.patience(SECONDS) is None
     assert line.patience(SECONDS / 2) == SECONDS / 2
+
+
+def test_lost_connection_is_noticed_before_it_is_used(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What redis-py would connect again, in its own time, is given up instead."""
+    ended = SimpleNamespace(can_read=lambda _seconds: True)
+    monkeypatch.setattr(line, "redis", ended)
+
+    with pytest.raises(ConnectionError, match="has ended the connection"):
+        line.check()
