@@ -178,19 +178,17 @@ def test_forked_child_publishes_what_is_its_own() -> None:
 def test_forked_child_leaves_alone_what_its_parent_publishes() -> None:
     """A child that ends publishes nothing that it was born with, and waits for nobody."""
     buffer = make_buffer(publisher := Receiving())
-    publisher.may_go_on.clear()
-    buffer.publish([envelope("parent's")])
     reading, writing = os.pipe()
 
+    # Held before there is anything to publish, or the thread would come first.
     with buffer._waiting.own.publishing:
+        buffer.publish([envelope("parent's")])
         child = os.fork()
         if child == 0:
-            publisher.may_go_on.set()
             buffer.flush()
             os.write(writing, str(publisher.batches.qsize()).encode())
             os._exit(0)
         os.waitpid(child, 0)
-    publisher.may_go_on.set()
 
     assert os.read(reading, 100) == b"0"
     assert publisher.next() == ["parent's"]
