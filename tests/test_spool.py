@@ -73,7 +73,7 @@ class Office:
     def join(self) -> None:
         """Wait until the spool's thread has nothing to do any more."""
         thread = self.spool._queue.own.thread
-        if thread is not None:
+        if thread is not None:  # pragma: no branch  # it may have ended already
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
 
