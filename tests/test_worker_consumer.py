@@ -419,15 +419,15 @@ def test_lost_connection_is_told(worker: Worker) -> None:
 # -- Redis
 
 
-def test_entries_of_redis_are_sifted(
+def test_channel_of_redis_is_prepared(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is no message does not get as far as kombu."""
+    """What is no message does not get as far as kombu, which keeps its client."""
     commands: list[str] = []
     client = SimpleNamespace(
         set_response_callback=lambda command, _: commands.append(command)
     )
-    channel = SimpleNamespace(client=client)
+    channel = SimpleNamespace(client=client, Client=print)
     transport = SimpleNamespace(driver_type="redis")
     consumer = worker.consumer
     monkeypatch.setattr(consumer, "connection", SimpleNamespace(transport=transport))
@@ -436,6 +436,7 @@ def test_entries_of_redis_are_sifted(
     consumer.create_task_handler()
 
     assert commands == ["BRPOP"]
+    assert channel.Client is not print
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from celery.worker.state import task_ready
 from ..burial import bury
 from ..envelope import EVENT_HEADER
 from ..exceptions import UnreadableMessageError
+from .channel_client import keep_client
 from .entries import Entries
 from .receiver_task import CeleryHost, ReceiverTask
 from .unreadable import UNREADABLE, name_in, text_in
@@ -79,6 +80,7 @@ class WorkerConsumer(Consumer):
         channel = self._facts.task_consumer.channel
         if self._facts.connection.transport.driver_type == "redis":
             Entries(channel, self._keep_entry).sift()
+            keep_client(channel)
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> None:
