@@ -61,6 +61,7 @@ class Consumer:
         self._codec = codec
         self._contexts = contexts
         self._signatures: dict[Receiver, inspect.Signature | None] = {}
+        self._fitting: dict[Receiver, tuple[str, ...]] = {}
 
     def consume(
         self,
@@ -128,7 +129,10 @@ class Consumer:
             sender, kwargs = arguments
             with settling(), handling(event), _Reporting(host, event):
                 result = receiver.handler(sender, **kwargs)
-                return _awaited(result) if inspect.isawaitable(result) else result
+                # Most return nothing, and to ask whether that can be awaited takes time.
+                if result is None or not inspect.isawaitable(result):
+                    return result
+                return _awaited(result)
 
     def _restored(
         self, host: Host, receiver: Receiver, envelope: Envelope
@@ -169,6 +173,10 @@ class Consumer:
 
         A TypeError out of the call itself could as well come from inside the handler.
         """
+        # Whether they fit, their names tell, which are mostly those of the last time.
+        names = tuple(kwargs)
+        if self._fitting.get(receiver) == names:
+            return
         # Kept, for to find it out takes as long as all the rest of a run.
         if receiver not in self._signatures:
             self._signatures[receiver] = _signature_of(receiver.handler)
@@ -177,6 +185,7 @@ class Consumer:
             return
         try:
             signature.bind(sender, **kwargs)
+            self._fitting[receiver] = names
         except TypeError as error:
             raise ArgumentsError(
                 f"handler {receiver.name} at {receiver.place} does not take what its "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from flask import Flask, current_app, has_app_context
+from flask.ctx import AppContext
 from werkzeug.local import LocalProxy
 
 from ..bridge import Bridge
@@ -47,6 +48,7 @@ class FlaskHost:
     ) -> None:
         self._app = app
         self._session = session
+        self._database = Database(session=session)
         self._bridge = bridge
         self._settings = Settings(app)
         self._baskets = Baskets()
@@ -133,7 +135,7 @@ class FlaskHost:
         """That of Flask-SQLAlchemy, also when the app gets it later than us."""
         extension = self._sqlalchemy
         if extension is None:
-            return Database(session=self._session)
+            return self._database
         # Flask-SQLAlchemy-Lite goes by the same name and makes no base for models.
         model = getattr(extension, "Model", None)
         registries = () if model is None else (model.registry,)
@@ -211,17 +213,13 @@ class FlaskHost:
             return object_behind(current_app) is self._app
         return None
 
-    @contextmanager
-    def context(self) -> Generator[None]:
+    def context(self) -> AbstractContextManager[object]:
         """Enter a new context of the app, and close the handler's session in the end."""
-        with self._app.app_context(), self._session_context(), _Hinting():
-            yield
-
-    def _session_context(self) -> AbstractContextManager[object]:
+        context = _HandlerContext(self._app.app_context())
         # Flask-SQLAlchemy closes its session with the app context.
         if self._session is None or self._sqlalchemy is not None:
-            return nullcontext()
-        return closing_session(self._session)
+            return context
+        return _both(context, closing_session(self._session))
 
     @property
     def _sqlalchemy(self) -> Any:
@@ -263,11 +261,19 @@ def object_behind(proxy: Any) -> object:
     return proxy._get_current_object()  # noqa: SLF001  # documented by Werkzeug
 
 
-class _Hinting:
-    """Tells whoever reads a traceback what a handler that misses its request can do."""
+class _HandlerContext:
+    """An app context that tells what a handler which misses its request can do.
+
+    It tells whoever reads the traceback. It is no generator, for every event enters it.
+    """
+
+    __slots__ = ("_app_context",)
+
+    def __init__(self, app_context: AppContext) -> None:
+        self._app_context = app_context
 
     def __enter__(self) -> None:
-        """Begin."""
+        self._app_context.push()
 
     def __exit__(
         self,
@@ -280,6 +286,15 @@ class _Hinting:
                 "The handler runs in a worker, after the request. To read from it, ask "
                 "for a copy: async_receiver(..., context=('request', 'session'))."
             )
+        self._app_context.pop(exc)
+
+
+@contextmanager
+def _both(
+    outer: AbstractContextManager[object], inner: AbstractContextManager[object]
+) -> Generator[None]:
+    with outer, inner:
+        yield
 
 
 def _secret_keys(app: Flask) -> tuple[str | bytes, ...]:

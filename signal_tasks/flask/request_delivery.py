@@ -45,6 +45,8 @@ class Baskets:
 
     def left(self) -> list[Envelope]:
         """Return what is left of requests that were not torn down to their end."""
+        if not self._open:
+            return []
         baskets = self._open.pop(_current_context(), [])
         return [one for gathered in baskets for one in _emptied(gathered)]
 

@@ -156,12 +156,13 @@ class ReceiverTasks:
 
     def _body(self, host: CeleryHost, receiver: Receiver) -> Callable[..., object]:
         def run(task: Task[Any, Any], *args: object, **kwargs: object) -> object:
+            request = task.request
             return self._consumer.consume(
                 host,
                 args[0] if len(args) == 1 and not kwargs else None,
                 receiver=receiver.name,
-                attempt=task.request.retries + 1,
-                headers=task.request.headers or {},
+                attempt=request.retries + 1,
+                headers=request.headers or {},
                 lease_seconds=_longest_run(task),
             )
 
