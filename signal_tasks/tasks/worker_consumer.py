@@ -24,6 +24,7 @@ from ..exceptions import UnreadableMessageError
 from .channel_client import keep_client
 from .entries import Entries
 from .receiver_task import CeleryHost, ReceiverTask
+from .time_limits import TimeLimits
 from .unreadable import UNREADABLE, name_in, text_in
 from .worker_settings import prefetch_multiplier as chosen_multiplier
 
@@ -53,6 +54,8 @@ class WorkerConsumer(Consumer):
             on_task_request(request)
 
         super().__init__(on_safe_request, *args, **_with_prefetch(**kwargs))
+        if self._facts.hub is not None:
+            TimeLimits(self._facts.hub.timer).take_over()
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         """Connect to the broker; a Redis that says nothing is left after a while."""

@@ -11,7 +11,7 @@ import pytest
 from signal_tasks import PublishError
 from signal_tasks.dev.processes import Children
 from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
-from tests.integration.courier import Courier, create_courier
+from tests.integration.courier import SEARCH_SECONDS, Courier, create_courier
 from tests.integration.restartable import RestartableBroker, find_server
 from tests.integration.workers import Worker, Workers, await_answer, wait_for
 
@@ -72,6 +72,21 @@ def test_worker_goes_on_after_the_broker_was_started_again(
     courier.parcel_sent.send("branch", target=tmp_path / "parcel")
 
     assert await_delivery(tmp_path / "parcel").endswith(f" in {worker.child.pid}")
+
+
+def test_limit_outlasts_a_broker_that_is_started_again(
+    broker: RestartableBroker, courier: Courier, worker: Worker, tmp_path: Path
+) -> None:
+    """A handler that runs while the connection is lost ends when its time is over."""
+    broker.start()
+    await_answer(worker, courier.celery_app)
+    courier.parcel_mislaid.send("branch", target=tmp_path / "search")
+    wait_for((tmp_path / "search").exists, "a handler that runs")
+
+    broker.restart()
+    worker.await_log(r"onnection to broker lost[\s\S]*Connected to redis")
+
+    worker.await_log(f"Hard time limit .{SEARCH_SECONDS}", since=len(worker.lines))
 
 
 def test_send_goes_on_after_the_broker_was_started_again(

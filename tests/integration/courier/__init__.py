@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from blinker import Signal
 from celery import Celery
 
 from signal_tasks import Bridge, current_event
+
+SEARCH_SECONDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,7 @@ class Courier:
     celery_app: Celery
     bridge: Bridge
     parcel_sent: Signal
+    parcel_mislaid: Signal
 
 
 def create_courier(broker_url: str) -> Courier:
@@ -36,9 +40,23 @@ def create_courier(broker_url: str) -> Courier:
     )
     parcel_sent = Signal()
     bridge.async_receiver(parcel_sent)(deliver)
-    return Courier(celery_app=celery_app, bridge=bridge, parcel_sent=parcel_sent)
+    parcel_mislaid = Signal()
+    bridge.async_receiver(parcel_mislaid, time_limit=SEARCH_SECONDS)(search)
+    return Courier(
+        celery_app=celery_app,
+        bridge=bridge,
+        parcel_sent=parcel_sent,
+        parcel_mislaid=parcel_mislaid,
+    )
 
 
 def deliver(sender: object, target: Path) -> None:
     """Leave a file that tells of the run."""
     target.write_text(f"{current_event.id} in {os.getppid()}")
+
+
+def search(sender: object, target: Path) -> None:
+    """Leave a file that tells of the run, and do not come to an end."""
+    target.touch()
+    while True:
+        time.sleep(1)
