@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import pytest
 from blinker import Signal
 from celery import Celery
 from celery.exceptions import TaskRevokedError
 from celery.signals import task_rejected
+from celery.worker.state import task_ready
 from kombu import Queue
 
 from signal_tasks import Bridge, StoreError, envelope_refused
@@ -507,3 +510,53 @@ def test_prefetch_is_ours_unless_it_is_given(
     )
 
     assert consumer.initial_prefetch_count == count
+
+
+# -- what is left behind
+
+
+def test_message_that_is_settled_holds_nothing_of_itself(worker: Worker) -> None:
+    """Else it would stay until Python looks through all that there is."""
+    message = worker.publish()
+    before = dict(vars(message))
+
+    worker.handle(message)
+    message.ack_log_error(logging.getLogger(), ())
+
+    assert message.acknowledged
+    assert vars(message) == before
+
+
+def test_request_that_runs_holds_nothing_of_itself(worker: Worker) -> None:
+    """When the pool has done with it, it is gone."""
+    given: list[ref[Any]] = []
+
+    def take(*_: object, accept_callback: Any, **__: object) -> None:
+        request = accept_callback.__self__
+        given.append(ref(request))
+        task_ready(request)
+
+    worker.consumer.pool.apply_async = take
+    worker.consumer.update_strategies()
+    gc.disable()
+    try:
+        worker.consumer.create_task_handler()(worker.publish())
+    finally:
+        gc.enable()
+
+    assert [request() for request in given] == [None]
+
+
+def test_limits_are_kept_out_of_the_timer(worker: Worker) -> None:
+    """In a worker with an event loop, whose timer would keep what has ended."""
+    timer: Any = SimpleNamespace(call_after=print, clear=print)
+
+    WorkerConsumer(
+        print,
+        app=worker.celery_app,
+        pool=worker.consumer.pool,
+        controller=worker.consumer.controller,
+        hub=SimpleNamespace(timer=timer),
+    )
+
+    assert timer.call_after is not print

@@ -36,6 +36,9 @@ _SOCKET_TIMEOUT_SECONDS = 5
 # What cannot be read from the connection is gone then, unless the connection is broken.
 _FAILURES_IN_A_ROW = 10
 
+# The methods of a message by which Celery tells the broker what became of it.
+_SETTLING = ("ack_log_error", "reject_log_error")
+
 # After how long a store that took no dead letter is asked again.
 _SICK_STORE_SECONDS = 30
 
@@ -151,6 +154,7 @@ class WorkerConsumer(Consumer):
         execute = request.execute_using_pool
 
         def execute_or_park(*args: Any, **kwargs: Any) -> Any:
+            _forget(request, "execute_using_pool")
             try:
                 # Celery finds it out where the task runs, and drops the message there.
                 if not isinstance(request.args, list | tuple) or not isinstance(
@@ -212,7 +216,7 @@ class WorkerConsumer(Consumer):
         In Celery 5.7.0 one that comes when its connection is closed raises something
         else, and that ends the worker.
         """
-        for name in ("ack_log_error", "reject_log_error"):
+        for name in _SETTLING:
             settle = self._surviving(getattr(message, name))
             setattr(message, name, self._noticing(message, settle))
 
@@ -226,9 +230,11 @@ class WorkerConsumer(Consumer):
 
         def settle_or_reconnect(*args: Any, **kwargs: Any) -> None:
             settle(*args, **kwargs)
+            if message.acknowledged:
+                _forget(message, *_SETTLING)
+                return
             consumer = self._facts.task_consumer
-            is_current = consumer is not None and message.channel is consumer.channel
-            if is_current and not message.acknowledged:
+            if consumer is not None and message.channel is consumer.channel:
                 self._facts.timer.call_after(0, _lose_connection)
 
         return settle_or_reconnect
@@ -295,6 +301,15 @@ def _with_prefetch(
         "initial_prefetch_count": processes * multiplier,
         "prefetch_multiplier": multiplier,
     }
+
+
+def _forget(holder: Any, *names: str) -> None:
+    """Take from *holder* what we put there, which holds it in turn.
+
+    Python would find such a circle late, and look through everything else for it.
+    """
+    for name in names:
+        holder.__dict__.pop(name, None)
 
 
 def _lose_connection() -> None:
