@@ -43,8 +43,10 @@ def test_client_is_made_once(channel: Any) -> None:
 
 def test_client_that_waits_is_another_one(channel: Any) -> None:
     """Those that wait for messages keep their connections to themselves."""
-    assert channel.client is not client_of(channel)
-    assert channel.client.connection_pool is not channel.pool
+    waiting = channel.subclient
+
+    assert waiting.connection_pool is channel.client.connection_pool
+    assert waiting.connection_pool is not client_of(channel).connection_pool
 
 
 def test_lost_connections_are_no_longer_used() -> None:
