@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -150,6 +151,83 @@ def test_line_is_made_where_no_thread_can_be(
         line = take(lines)
 
         assert line.connection.connected
+        lines.discard(line)
+
+
+def take_spare(lines: Lines, seconds: float = SECONDS) -> Line:
+    """Take a line that no send waits for."""
+    return lines.take_spare(time.monotonic() + seconds)
+
+
+def test_spare_line_is_made_where_there_is_none(lines: Lines) -> None:
+    """Whoever takes a spare line first has one made, which the next send uses."""
+    line = take_spare(lines)
+    lines.give_back(line)
+
+    again = take(lines)
+
+    assert again is line
+
+
+def test_spare_line_is_one_that_comes_back(lines: Lines, line: Line) -> None:
+    """No line is made as a spare one while a send uses one that will come back."""
+    with ThreadPoolExecutor() as pool:
+        spare = pool.submit(take_spare, lines)
+        lines.give_back(line)
+
+        assert spare.result() is line
+
+
+def test_crowd_leaves_no_spare_line(lines: Lines, line: Line) -> None:
+    """While sends use all lines there are, that is told from a broker that is away."""
+    with pytest.raises(CrowdedError):
+        take_spare(lines, 0)
+
+    lines.discard(line)
+
+
+def test_wait_for_a_spare_line_ends_at_the_deadline(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that lets nobody in is not waited for any longer."""
+    monkeypatch.setattr(Lines, "_connect_soon", lambda _: None)
+
+    with pytest.raises(TimeoutError) as caught:
+        take_spare(lines, 0.001)
+
+    assert not isinstance(caught.value, CrowdedError)
+
+
+def test_send_gets_the_line_that_is_made_as_a_spare_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A send that comes meanwhile neither has another line made nor waits in vain."""
+    is_connecting, send_waits = threading.Event(), threading.Event()
+    new_line, connect_soon = Lines._new_line, Lines._connect_soon
+
+    def connect(self: Lines) -> Line | None:
+        is_connecting.set()
+        assert send_waits.wait(SECONDS)
+        return new_line(self)
+
+    def note(self: Lines) -> None:
+        connect_soon(self)
+        if self._waiting:
+            send_waits.set()
+
+    monkeypatch.setattr(Lines, "_new_line", connect)
+    monkeypatch.setattr(Lines, "_connect_soon", note)
+    with running_broker() as broker, ThreadPoolExecutor() as pool:
+        celery_app = new_celery_app(broker_url=broker.url)
+        lines = Lines(celery_app, SECONDS)
+        spare = pool.submit(take_spare, lines)
+        assert is_connecting.wait(SECONDS)
+        line = take(lines)
+        was_spare = spare.done()
+        lines.give_back(line)
+
+        assert not was_spare
+        assert spare.result() is line
         lines.discard(line)
 
 

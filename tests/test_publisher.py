@@ -28,7 +28,9 @@ from kombu.exceptions import OperationalError
 
 from signal_tasks import Bridge, DispatchError, NotSentError, PublishError
 from signal_tasks.dev.broker import running_broker
+from signal_tasks.publisher.batch import Formats
 from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
+from signal_tasks.publisher.line import Line
 from signal_tasks.publisher.lines import CrowdedError, Lines
 from tests.in_memory import KEY, Broker, new_celery_app
 from tests.test_recipes import watched
@@ -540,6 +542,41 @@ def test_warm_up_leaves_messages_that_are_watched_to_celery(signal: Signal) -> N
         bridge.publisher(celery_app, 1).warm_up()
 
     assert seen == []
+
+
+def test_warm_up_that_fails_keeps_no_line(
+    signal: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no fault of the broker's is raised, and leaves no line in use."""
+
+    def fail(_: Formats, __: Line) -> None:
+        raise ZeroDivisionError
+
+    celery_app = new_celery_app()
+    publisher = connect(celery_app, signal).publisher(celery_app, 1)
+    monkeypatch.setattr(Formats, "prepare", fail)
+
+    with pytest.raises(ZeroDivisionError):
+        publisher.warm_up()
+
+    assert not publisher._way().lines._in_use
+
+
+def test_warm_up_that_sends_crowd_out_is_none(
+    signal: Signal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where sends use all the lines all the time, the process is warm."""
+
+    def refuse(_: Lines, __: float) -> None:
+        raise CrowdedError
+
+    celery_app = new_celery_app()
+    bridge = connect(celery_app, signal)
+    monkeypatch.setattr(Lines, "take_spare", refuse)
+
+    bridge.publisher(celery_app, 1).warm_up()
+
+    assert caplog.text == ""
 
 
 def test_crowd_is_no_outage(signal: Signal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ def test_everything_has_a_default() -> None:
     assert defaults.max_deliveries == 5
     assert defaults.keep_keys_days == 7
     assert defaults.has_relay_in_worker
+    assert defaults.warms_up
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,8 @@ def test_everything_has_a_default() -> None:
         ("SIGNAL_TASKS_KEEP_KEYS", 0.5, "keep_keys_days", 0.5),
         ("SIGNAL_TASKS_RELAY_IN_WORKER", False, "has_relay_in_worker", False),
         ("SIGNAL_TASKS_RELAY_IN_WORKER", True, "has_relay_in_worker", True),
+        ("SIGNAL_TASKS_WARM_UP", False, "warms_up", False),
+        ("SIGNAL_TASKS_WARM_UP", True, "warms_up", True),
     ],
 )
 def test_setting_is_read(setting: str, value: object, name: str, read: object) -> None:
@@ -74,6 +77,7 @@ def test_buffer_has_two_settings() -> None:
         ("SIGNAL_TASKS_MAX_DELIVERIES", 0, "a number of at least 1"),
         ("SIGNAL_TASKS_KEEP_KEYS", -1, "a number of at least 0.001"),
         ("SIGNAL_TASKS_RELAY_IN_WORKER", "no", "True or False"),
+        ("SIGNAL_TASKS_WARM_UP", 1, "True or False"),
     ],
 )
 def test_wrong_setting_ends_the_start(setting: str, value: object, mend: str) -> None:

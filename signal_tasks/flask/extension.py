@@ -43,6 +43,8 @@ class SignalTasks:
     - ``SIGNAL_TASKS_HEADERS``: names of the headers that travel with a request.
     - ``SIGNAL_TASKS_STORE_URL``: the database for what is kept, as SQLAlchemy writes
       it; by default that of Flask-SQLAlchemy, else a SQLite file in the instance folder.
+    - ``SIGNAL_TASKS_WARM_UP``: whether a process connects to its broker beside its first
+      request (True).
 
     Args:
         app: The app to set up at once.
@@ -107,15 +109,17 @@ class SignalTasks:
         host = FlaskHost(app, self.bridge, self._session)
         host.check_settings()
         host.publish_after_requests()
+        host.warm_up_beside_first_request()
         app.extensions[EXTENSION] = host
         self.bridge.attach(host)
 
     def warm_up(self, app: Flask) -> None:
-        """Connect *app* to its broker now, so that the first request need not.
+        """Connect *app* to its broker now, and not beside its first request.
 
-        The first send of a process imports, connects and learns, for a fifth of a
-        second. Call this in each process that serves requests: after the fork, where
-        the web server forks. A broker that is not there is logged, and is no error.
+        Importing, connecting and learning take a process up to a fifth of a second. A
+        thread does that during the first request, so call this where that one is to
+        send at once: in each process that serves requests, after the fork, where the
+        web server forks. A broker that is not there is logged, and is no error.
 
         Raises:
             ConfigurationError: *app* has no SignalTasks.

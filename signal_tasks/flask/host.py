@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -30,6 +30,7 @@ from ..typing import Delivery
 from .request_context import config_of
 from .request_delivery import Baskets, publish_after_requests
 from .settings import Settings
+from .warming import WarmUp
 
 if TYPE_CHECKING:
     from ..store import Inbox, Store, StoredDeadLetters
@@ -59,6 +60,7 @@ class FlaskHost:
         self._worker_relay = WorkerRelay(self)
         self._store: Store | None = None
         self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
+        self._warm_up: WarmUp | None = None
 
     @property
     def bridge(self) -> Bridge:
@@ -203,6 +205,10 @@ class FlaskHost:
             lambda: self._settings.drops_on_exception,
         )
 
+    def warm_up_beside_first_request(self) -> None:
+        """Let the first request of each process have it warmed up, where that helps."""
+        self._warm_up = WarmUp(self._app, self._wanted_warm_up)
+
     def claims(self, sender: object) -> bool | None:
         """Claim what the app sends, and what is sent inside its context."""
         if isinstance(sender, LocalProxy):
@@ -224,6 +230,15 @@ class FlaskHost:
     @property
     def _sqlalchemy(self) -> Any:
         return self._app.extensions.get("sqlalchemy")
+
+    def _wanted_warm_up(self) -> Callable[[], None] | None:
+        is_wanted = (
+            self._settings.warms_up
+            and not self._app.testing
+            and any(True for _ in self.registry)
+            and not self.celery_app.conf.task_always_eager
+        )
+        return self.publisher.warm_up if is_wanted else None
 
     def _new_seal(self, keys: tuple[str | bytes, ...]) -> Seal:
         if not keys:

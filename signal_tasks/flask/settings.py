@@ -37,7 +37,7 @@ class Settings:
         _ = self.raises, self.max_hops, self.publish_timeout_seconds
         _ = self.delivery, self.buffer, self.drops_on_exception
         _ = self.resubmit_after_seconds, self.max_deliveries, self.keep_keys_days
-        _ = self.has_relay_in_worker, allowed_headers(self._app)
+        _ = self.has_relay_in_worker, self.warms_up, allowed_headers(self._app)
 
     @property
     def raises(self) -> bool:
@@ -110,7 +110,14 @@ class Settings:
     @property
     def has_relay_in_worker(self) -> bool:
         """Whether workers publish what is in the outbox."""
-        setting = "SIGNAL_TASKS_RELAY_IN_WORKER"
+        return self._is_on("SIGNAL_TASKS_RELAY_IN_WORKER")
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the first request of a process has it warmed up."""
+        return self._is_on("SIGNAL_TASKS_WARM_UP")
+
+    def _is_on(self, setting: str) -> bool:
         wanted = config_of(self._app).get(setting)
         if wanted is None or isinstance(wanted, bool):
             return wanted is not False

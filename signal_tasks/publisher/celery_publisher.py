@@ -82,16 +82,19 @@ class CeleryPublisher:
     def warm_up(self) -> None:
         """Connect, and learn how messages are written, before the first event needs it.
 
-        A broker that does not answer in time makes no error of it; it is logged.
+        A broker that does not answer in time makes no error of it; it is logged. Events
+        that are sent meanwhile come first.
         """
         way = self._way()
         try:
-            line = way.lines.take(self._clock() + self._timeout_seconds)
+            line = way.lines.take_spare(self._clock() + self._timeout_seconds)
             try:
                 way.formats.prepare(line)
-            except way.lines.errors:
+            except BaseException:
                 way.lines.discard(line)
                 raise
+        except CrowdedError:
+            return  # they have warmed it up
         except way.lines.errors as error:
             cause = cause_of(error)
             _logger.warning(

@@ -28,6 +28,9 @@ from .line import Clock, Line
 _CONNECTING_AT_ONCE: Final = 2
 _PACE_SECONDS: Final = 0.02
 
+#: Who waits for a spare line looks for it so often, and need not be woken.
+_NAP_SECONDS: Final = 0.005
+
 
 class CrowdedError(TimeoutError):
     """The broker is well, and the sends before have taken all the time."""
@@ -76,10 +79,33 @@ class Lines:
             CrowdedError: There is none because other sends were first.
             Exception: What kept the last one from being made.
         """
-        line = self._pop() or self._wait(deadline)
-        line.taken_at = self._clock()
-        self._in_use.add(line)
-        return line
+        return self._taken(self._pop() or self._wait(deadline))
+
+    def take_spare(self, deadline: float) -> Line:
+        """Return a line that no send waits for, or wait until there is one.
+
+        Where there is none at all it has one made, which a send that comes meanwhile
+        gets first, so that the send need not have another one made.
+
+        Raises:
+            TimeoutError: There is none until *deadline*.
+            CrowdedError: There is none because all were in use.
+            Exception: What kept the last one from being made.
+        """
+        known = self._failures
+        while True:
+            line = None if self._waiting else self._pop()
+            if line is not None:
+                return self._taken(line)
+            with self._changed:
+                has_some = bool(self._idle or self._in_use)
+                if self._clock() >= deadline:
+                    raise _too_late(is_crowded=has_some)
+                if not (has_some or self._connecting):
+                    if self._failures > known:
+                        raise self._failure()
+                    self._connect_soon()
+            time.sleep(_NAP_SECONDS)
 
     def give_back(self, line: Line) -> None:
         """Take *line* back, with which all is well."""
@@ -115,6 +141,11 @@ class Lines:
         """Tell whether *error* is about one queue or message, and not the broker."""
         cause = cause_of(error)
         return isinstance(cause, self._refusals) and not is_of_the_broker(cause)
+
+    def _taken(self, line: Line) -> Line:
+        line.taken_at = self._clock()
+        self._in_use.add(line)
+        return line
 
     def _add(self, line: Line) -> None:
         self._idle.append(line)
@@ -157,7 +188,7 @@ class Lines:
     def _connect_soon(self) -> None:
         now = self._clock()
         is_soon = now < self._last_connecting + _PACE_SECONDS
-        is_enough = self._connecting >= min(_CONNECTING_AT_ONCE, self._waiting)
+        is_enough = self._connecting >= min(_CONNECTING_AT_ONCE, self._waiting or 1)
         if is_enough or (is_soon and self._in_use):
             return
         self._connecting += 1
