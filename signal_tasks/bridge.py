@@ -10,6 +10,7 @@ from blinker import ANY, Signal
 from celery import Celery
 
 from .annotations import AnnotatedTypes
+from .audience import Audience
 from .codec import Codec
 from .consumer import Consumer
 from .contexts import Context, Contexts, as_a_whole, wanted_contexts
@@ -350,10 +351,10 @@ class Bridge:
         host = self._hosts.of(sender)
         if host is None:
             return [], []
-        receivers = self._relays.receivers_for(signal, sender)
-        return self._dispatcher.rehearse(
-            host, self._sending(signal, sender, kwargs), receivers
-        )
+        audience = Audience.of(self._relays.receivers_for(signal, sender))
+        adapt = self._adaptations.get(signal)
+        sending = Sending(signal_name(signal), sender, kwargs, adapt)
+        return self._dispatcher.rehearse(host, sending, audience)
 
     def publisher(self, celery_app: Celery, timeout_seconds: float) -> CeleryPublisher:
         """Return a way to the broker of *celery_app*, for a host to keep."""
@@ -380,24 +381,14 @@ class Bridge:
         signal: Signal,
         sender: object,
         kwargs: Mapping[str, object],
-        receivers: Sequence[Receiver],
+        audience: Audience,
     ) -> str | None:
         host = self._hosts.of(sender)
         if host is None:
             return None
-        return self._dispatcher.dispatch(
-            host, self._sending(signal, sender, kwargs), receivers
-        )
-
-    def _sending(
-        self, signal: Signal, sender: object, kwargs: Mapping[str, object]
-    ) -> Sending:
-        return Sending(
-            signal=signal_name(signal),
-            sender=sender,
-            kwargs=kwargs,
-            adapt=self._adaptations.get(signal),
-        )
+        adapt = self._adaptations.get(signal)
+        sending = Sending(signal_name(signal), sender, kwargs, adapt)
+        return self._dispatcher.dispatch(host, sending, audience)
 
     def _receivers_of(self, handlers: Sequence[Handler | str]) -> tuple[Receiver, ...]:
         found: list[Receiver] = []

@@ -6,15 +6,15 @@ that wants it. What fails for one receiver does not keep the event from the othe
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from secrets import token_hex
 from uuid import UUID
 
-from .codec import Codec
+from .audience import Audience, Group, groups_of
+from .codec import Codec, is_plain, plain_entries
 from .contexts import Contexts
 from .delivery.announcing import log_failure, tell_failure
 from .envelope import Envelope
@@ -27,19 +27,19 @@ from .exceptions import (
     SignalTasksError,
 )
 from .host import Host
-from .references import FAIL, MissingPolicy, sending
+from .references import MissingPolicy, sending
 from .registry import Receiver
 from .signals import (
     DispatchFailed,
     dispatch_failed,
     report,
 )
-from .typing import Adapt, Delivery, JSONValue, Wanted, named_items
+from .typing import Adapt, Delivery, JSONValue, named_items
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Sending:
-    """One ``signal.send(...)``, as the bridge sees it."""
+    """One ``signal.send(...)``, as the bridge sees it. Nobody changes one."""
 
     signal: str
     """The signal's name."""
@@ -62,17 +62,14 @@ class Dispatcher:
     def __init__(self, codec: Codec, contexts: Contexts) -> None:
         self._codec = codec
         self._contexts = contexts
-        self._plan_of = functools.lru_cache(maxsize=256)(_plan_for)
 
-    def dispatch(
-        self, host: Host, sending: Sending, receivers: Sequence[Receiver]
-    ) -> str:
-        """Send one event to all of *receivers* that want it.
+    def dispatch(self, host: Host, sending: Sending, audience: Audience) -> str:
+        """Send one event to all of *audience* that want it.
 
         Args:
             host: The application that the event belongs to.
             sending: The event.
-            receivers: Those connected to it.
+            audience: The receivers connected to it.
 
         Returns:
             The event's identifier.
@@ -82,56 +79,19 @@ class Dispatcher:
                 hear of it here. Otherwise that is logged and reported.
         """
         departure = _Departure(self._codec, self._contexts, host, sending)
-        departure.leave_for(self._plan_of(tuple(receivers)))
-        departure.settle()
+        departure.leave_for(audience)
+        if departure.failures:
+            departure.tell_failures()
         return departure.id
 
     def rehearse(
-        self, host: Host, sending: Sending, receivers: Sequence[Receiver]
+        self, host: Host, sending: Sending, audience: Audience
     ) -> tuple[list[Envelope], list[DispatchFailed]]:
         """Return what :meth:`dispatch` would publish, and what would fail."""
         departure = _Departure(self._codec, self._contexts, host, sending)
-        envelopes = departure.envelopes_for(self._plan_of(tuple(receivers)))
-        return envelopes, departure.failures
+        envelopes = departure.envelopes_for(audience)
+        return list(envelopes), departure.failures
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What to do for the receivers of a signal, as far as no event changes it."""
-
-    receivers: tuple[Receiver, ...]
-
-    alike: Mapping[tuple[Wanted, MissingPolicy], Sequence[Receiver]]
-    """Those that take every event whole, by what they need to travel."""
-
-    choosy: Sequence[Receiver]
-    """Those that have to be asked about each event."""
-
-    deliveries: frozenset[Delivery | None]
-
-    is_simple: bool
-    """Whether nothing but sender and arguments travels, and to all of them."""
-
-
-def _plan_for(receivers: tuple[Receiver, ...]) -> _Plan:
-    alike: dict[tuple[Wanted, MissingPolicy], list[Receiver]] = {}
-    choosy: list[Receiver] = []
-    for receiver in receivers:
-        if receiver.condition is None and receiver.extract is None:
-            alike.setdefault(_needs(receiver), []).append(receiver)
-        else:
-            choosy.append(receiver)
-    return _Plan(
-        receivers=receivers,
-        alike=alike,
-        choosy=choosy,
-        deliveries=frozenset(receiver.delivery for receiver in receivers),
-        is_simple=not choosy and list(alike) == [((), FAIL)],
-    )
-
-
-_BUFFERED: frozenset[Delivery | None] = frozenset(("buffered",))
-_DEFAULT_BUFFERED: frozenset[Delivery | None] = frozenset(("buffered", None))
 
 # What nobody can change while it waits, and the codec never refuses.
 _FROZEN = frozenset((type(None), bool, int, float, str, bytes, Decimal, UUID))
@@ -147,53 +107,53 @@ class _Departure:
         self._contexts = contexts
         self._host = host
         self._sending = sending
-        self.id = token_hex(16)
+        self.id = os.urandom(16).hex()
         self._sent_at = datetime.now(UTC)
         self._trail = current_trail()
         self.failures: list[DispatchFailed] = []
 
-    def leave_for(self, plan: _Plan) -> None:
+    def leave_for(self, audience: Audience) -> None:
         """Seal and publish an envelope for each receiver that wants the event."""
+        host = self._host
         try:
-            self._check_hops()
-            default = (
-                self._host.default_delivery if None in plan.deliveries else "direct"
-            )
-            if plan.is_simple and self._can_wait(plan, default):
-                self._host.buffer.put(lambda: self._envelopes_later(plan))
+            if self._trail:
+                self._check_hops()
+            default = host.default_delivery if None in audience.deliveries else "direct"
+            delivery = audience.common_delivery(default)
+            if delivery == "buffered" and self._can_wait(audience):
+                host.buffer.put(lambda: self._envelopes_later(audience))
                 return
-            envelopes = self.envelopes_for(plan, default)
-            for delivery, group in _by_delivery(plan, envelopes, default).items():
-                self._publish(delivery, group)
+            envelopes = self.envelopes_for(audience, default)
+            if delivery is None:
+                self._publish_apart(audience, envelopes, default)
+            elif envelopes:
+                self._publish(delivery, envelopes)
         except Exception as error:  # noqa: BLE001  # a host may raise anything
-            self._note_failure(_names(plan.receivers), _ours(error, "sending it"))
+            self._note_failure(_names(audience.receivers), _ours(error, "sending it"))
 
-    def _can_wait(self, plan: _Plan, default: Delivery) -> bool:
+    def _can_wait(self, audience: Audience) -> bool:
         """Tell whether another thread may do the rest, with the same outcome."""
-        ways = _DEFAULT_BUFFERED if default == "buffered" else _BUFFERED
         sending = self._sending
         return (
-            plan.deliveries <= ways
+            audience.is_simple
             and sending.adapt is None
             and not self._trail
             and (
-                sending.sender is self._host.application
-                or type(sending.sender) in _FROZEN
+                type(sending.sender) in _FROZEN
+                or sending.sender is self._host.application
             )
             and _FROZEN.issuperset(map(type, sending.kwargs.values()))
         )
 
-    def _envelopes_later(self, plan: _Plan) -> list[Envelope]:
+    def _envelopes_later(self, audience: Audience) -> Sequence[Envelope]:
         """Seal the envelopes in another thread, where there is nobody to raise to."""
-        envelopes = self.envelopes_for(plan)
+        envelopes = self.envelopes_for(audience)
         for failure in self.failures:
             tell_failure(self._host.application, failure)
         return envelopes
 
-    def settle(self) -> None:
+    def tell_failures(self) -> None:
         """Report what failed, and raise or log it, as the host wants it."""
-        if not self.failures:
-            return
         for failure in self.failures:
             report(dispatch_failed, self._host.application, failure)
         if self._host.raises:
@@ -205,42 +165,39 @@ class _Departure:
             log_failure(failure)
 
     def _check_hops(self) -> None:
-        if self._trail and len(self._trail) > self._host.max_hops:
+        if len(self._trail) > self._host.max_hops:
             raise HopLimitError((*self._trail, self._sending.signal))
 
     def envelopes_for(
-        self, plan: _Plan, default: Delivery = "direct"
-    ) -> list[Envelope]:
+        self, audience: Audience, default: Delivery = "direct"
+    ) -> Sequence[Envelope]:
         """Seal an envelope for each receiver that wants the event.
 
         Args:
-            plan: Made for the receivers.
+            audience: The receivers.
             default: The delivery of those that name none.
         """
-        if plan.choosy:
-            envelopes, alike = self._chosen(plan, default)
-        else:
-            envelopes, alike = [], plan.alike
-        for group in alike.values():
-            envelopes += self._sealed(group, default)
-        return envelopes
+        if audience.choosy:
+            return self._chosen(audience, default)
+        if len(audience.groups) == 1:
+            return self._sealed(audience.groups[0], default)
+        return self._sealed_all(audience.groups, default)
 
-    def _chosen(
-        self, plan: _Plan, default: Delivery
-    ) -> tuple[
-        list[Envelope], Mapping[tuple[Wanted, MissingPolicy], Sequence[Receiver]]
-    ]:
+    def _chosen(self, audience: Audience, default: Delivery) -> list[Envelope]:
         """Ask the choosy receivers; seal for those that extract, and group the others."""
         envelopes: list[Envelope] = []
-        alike = {needs: list(group) for needs, group in plan.alike.items()}
-        for receiver in plan.choosy:
+        whole = [one for group in audience.groups for one in group.receivers]
+        for receiver in audience.choosy:
             if not self._is_wanted_by(receiver):
                 continue
             if receiver.extract is None:
-                alike.setdefault(_needs(receiver), []).append(receiver)
+                whole.append(receiver)
             else:
-                envelopes += self._sealed([receiver], default)
-        return envelopes, alike
+                envelopes += self._sealed(Group.of([receiver]), default)
+        return envelopes + self._sealed_all(groups_of(whole), default)
+
+    def _sealed_all(self, groups: Iterable[Group], default: Delivery) -> list[Envelope]:
+        return [one for group in groups for one in self._sealed(group, default)]
 
     def _is_wanted_by(self, receiver: Receiver) -> bool:
         if receiver.condition is None:
@@ -264,43 +221,40 @@ class _Departure:
         except Exception as error:
             raise _ours(error, "its extract") from error
 
-    def _sealed(
-        self, receivers: Sequence[Receiver], default: Delivery
-    ) -> list[Envelope]:
-        """Seal the event for *receivers*, which all need the same to travel."""
+    def _sealed(self, group: Group, default: Delivery) -> Sequence[Envelope]:
+        """Seal the event for *group*."""
         try:
-            return self._seal(receivers, self._arguments(receivers[0]), default)
+            kwargs = self._arguments(group.receivers[0])
+            return self._host.seal.seal(
+                id=self.id,
+                signal=self._sending.signal,
+                sent_at=self._sent_at,
+                trail=self._trail,
+                payload=self._payload(kwargs, group.missing),
+                context=self._context(group) if group.wanted else {},
+                receivers=group.names,
+                kept=group.kept(default),
+            )
         except Exception as error:  # noqa: BLE001  # users' types are encoded
-            self._note_failure(_names(receivers), _ours(error, "sending it"))
-            return []
+            self._note_failure(group.names, _ours(error, "sending it"))
+            return ()
 
-    def _seal(
-        self,
-        receivers: Sequence[Receiver],
-        kwargs: Mapping[str, object],
-        default: Delivery,
-    ) -> list[Envelope]:
-        wanted, missing = _needs(receivers[0])
+    def _payload(
+        self, kwargs: Mapping[str, object], missing: MissingPolicy
+    ) -> dict[str, JSONValue]:
+        sender = self._sending.sender
+        plain = plain_entries(kwargs)
+        if plain is not None and is_plain(sender):
+            return {"sender": sender, "kwargs": plain}
         with sending(missing, self._host.database):
-            payload: dict[str, JSONValue] = {
+            return {
                 "sender": self._encoded_sender(),
                 "kwargs": self._codec.encode(dict(kwargs), path="kwargs"),
             }
-            context = self._contexts.capture(wanted) if wanted else {}
-        return self._host.seal.seal(
-            id=self.id,
-            signal=self._sending.signal,
-            sent_at=self._sent_at,
-            trail=self._trail,
-            payload=payload,
-            context=context,
-            receivers=_names(receivers),
-            kept={
-                receiver.name
-                for receiver in receivers
-                if (receiver.delivery or default) == "outbox"
-            },
-        )
+
+    def _context(self, group: Group) -> dict[str, JSONValue]:
+        with sending(group.missing, self._host.database):
+            return self._contexts.capture(group.wanted)
 
     def _encoded_sender(self) -> JSONValue:
         try:
@@ -324,6 +278,17 @@ class _Departure:
             left = ours.receivers if isinstance(ours, PublishError) else names
             self._note_failure(left, ours)
 
+    def _publish_apart(
+        self, audience: Audience, envelopes: Sequence[Envelope], default: Delivery
+    ) -> None:
+        """Publish *envelopes*, which do not all go the same way."""
+        deliveries = audience.deliveries_by_name(default)
+        groups: dict[Delivery, list[Envelope]] = {}
+        for envelope in envelopes:
+            groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
+        for delivery, group in groups.items():
+            self._publish(delivery, group)
+
     def _note_failure(
         self, receivers: tuple[str, ...], error: SignalTasksError
     ) -> None:
@@ -339,11 +304,6 @@ class _Departure:
         )
 
 
-def _needs(receiver: Receiver) -> tuple[Wanted, MissingPolicy]:
-    """Return what decides how an event is encoded for *receiver*."""
-    return receiver.context, receiver.missing
-
-
 def _checked(extracted: object) -> dict[str, object]:
     named = named_items(extracted)
     if named is None:
@@ -352,22 +312,6 @@ def _checked(extracted: object) -> dict[str, object]:
             f"({type(extracted).__name__}). Return a dict whose keys are strings."
         )
     return named
-
-
-def _by_delivery(
-    plan: _Plan, envelopes: list[Envelope], default: Delivery
-) -> Mapping[Delivery, list[Envelope]]:
-    """Put together the envelopes that go the same way."""
-    deliveries: dict[str, Delivery] = {
-        one.name: one.delivery or default for one in plan.receivers
-    }
-    ways = set(deliveries.values())
-    if len(ways) == 1 and envelopes:
-        return {ways.pop(): envelopes}
-    groups: dict[Delivery, list[Envelope]] = {}
-    for envelope in envelopes:
-        groups.setdefault(deliveries[envelope.receiver], []).append(envelope)
-    return groups
 
 
 def _names(receivers: Sequence[Receiver]) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ In: ``signal.send(...)``. Out: the event, with all the receivers that it is for,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Protocol
 
 from blinker import Signal
 
+from .audience import Audience
 from .event import is_quiet
 from .registry import Receiver
 
@@ -23,9 +24,9 @@ class Deliver(Protocol):
         signal: Signal,
         sender: object,
         kwargs: Mapping[str, object],
-        receivers: Sequence[Receiver],
+        audience: Audience,
     ) -> str | None:
-        """Send the event to *receivers*; return its identifier if it has one."""
+        """Send the event to *audience*; return its identifier if it has one."""
         ...
 
 
@@ -35,7 +36,7 @@ class RelayReceiver:
     def __init__(self, signal: Signal, deliver: Deliver) -> None:
         self._signal = signal
         self._deliver = deliver
-        self.receivers: tuple[Receiver, ...] = ()
+        self.audience = Audience.of(())
         """Replaced as a whole, so that a thread that is sending sees old or new."""
 
     # A method, for blinker asks of each receiver at each send whether it is a coroutine
@@ -48,7 +49,16 @@ class RelayReceiver:
         """
         if is_quiet():
             return None
-        return self._deliver(self._signal, sender, kwargs, self.receivers)
+        return self._deliver(self._signal, sender, kwargs, self.audience)
+
+    @property
+    def receivers(self) -> tuple[Receiver, ...]:
+        """Those connected, in order."""
+        return self.audience.receivers
+
+    def serve(self, receivers: Iterable[Receiver]) -> None:
+        """Pass events on to *receivers* from now on."""
+        self.audience = Audience.of(receivers)
 
 
 class RelayReceivers:
@@ -69,7 +79,7 @@ class RelayReceivers:
             for signal in receiver.signals:
                 relay = self._relay(signal, receiver.sender)
                 if receiver not in relay.receivers:
-                    relay.receivers = (*relay.receivers, receiver)
+                    relay.serve((*relay.receivers, receiver))
 
     def disconnect(self, receiver: Receiver) -> None:
         """Disconnect *receiver*; a signal without receivers costs nothing again."""
@@ -105,7 +115,7 @@ class RelayReceivers:
         relay = self._relays.get(key)
         if relay is None:
             return
-        relay.receivers = tuple(one for one in relay.receivers if one is not receiver)
+        relay.serve(one for one in relay.receivers if one is not receiver)
         if not relay.receivers:
             signal.disconnect(relay.hear)
             del self._relays[key]

@@ -24,6 +24,7 @@ from signal_tasks import (
     dispatch_failed,
     event_published,
 )
+from signal_tasks.audience import Audience
 from signal_tasks.codec import Codec
 from signal_tasks.contexts import Context, Contexts
 from signal_tasks.dispatcher import Dispatcher, Sending
@@ -70,7 +71,7 @@ class Dispatch:
         self.dispatcher.dispatch(
             self.host,
             Sending(signal="order-placed", sender=sender, kwargs=kwargs),
-            receivers,
+            Audience.of(receivers),
         )
 
 
@@ -193,10 +194,12 @@ def test_keyword_arguments_may_have_any_name(
     dispatch.dispatcher.dispatch(
         host,
         Sending(signal="order-placed", sender=None, kwargs={name: (1,)}),
-        [
-            make_receiver("plain"),
-            make_receiver("picky", extract=lambda _sender, /, **kwargs: kwargs),
-        ],
+        Audience.of(
+            [
+                make_receiver("plain"),
+                make_receiver("picky", extract=lambda _sender, /, **kwargs: kwargs),
+            ]
+        ),
     )
 
     for envelope in host.publisher.envelopes:
@@ -653,7 +656,7 @@ def adapted(dispatch: Dispatch, adapt: Callable[..., Any], *to: Receiver) -> Non
     sending = Sending(
         signal="order-placed", sender=None, kwargs={"order": Basket()}, adapt=adapt
     )
-    dispatch.dispatcher.dispatch(dispatch.host, sending, to)
+    dispatch.dispatcher.dispatch(dispatch.host, sending, Audience.of(to))
 
 
 def test_arguments_are_adapted_for_all_who_extract_nothing(
@@ -698,9 +701,9 @@ def test_rehearsal_sends_nothing_and_tells_nobody(
 ) -> None:
     """It returns the envelopes and the failures, though the host's failures raise."""
     sending = Sending(signal="order-placed", sender="web", kwargs={"order": 7})
-    receivers = [make_receiver("bill"), make_receiver("pack", extract=fail)]
+    audience = Audience.of([make_receiver("bill"), make_receiver("pack", extract=fail)])
 
-    envelopes, failed = dispatch.dispatcher.rehearse(host, sending, receivers)
+    envelopes, failed = dispatch.dispatcher.rehearse(host, sending, audience)
 
     assert [envelope.receiver for envelope in envelopes] == ["bill"]
     assert host.seal.open(envelopes[0].text) == envelopes[0]

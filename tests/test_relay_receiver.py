@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
 from blinker import ANY, Signal
 
+from signal_tasks.audience import Audience
 from signal_tasks.event import quiet
 from signal_tasks.registry import Receiver
 from signal_tasks.relay_receiver import RelayReceivers
@@ -24,8 +25,8 @@ class Shop:
 class Deliveries:
     """Keeps what the relay receivers pass on."""
 
-    made: list[tuple[Signal, object, Mapping[str, object], Sequence[Receiver]]] = field(
-        default_factory=list
+    made: list[tuple[Signal, object, Mapping[str, object], tuple[Receiver, ...]]] = (
+        field(default_factory=list)
     )
 
     def __call__(
@@ -33,9 +34,9 @@ class Deliveries:
         signal: Signal,
         sender: object,
         kwargs: Mapping[str, object],
-        receivers: Sequence[Receiver],
+        audience: Audience,
     ) -> None:
-        self.made.append((signal, sender, kwargs, receivers))
+        self.made.append((signal, sender, kwargs, audience.receivers))
 
     @property
     def receivers(self) -> list[str]:
@@ -344,13 +345,13 @@ def test_quiet_work_is_not_passed_on(
 def test_receivers_may_change_while_a_signal_is_sent(signal: Signal) -> None:
     """What an event causes may disconnect its receivers; the event reaches them all."""
     receivers = [make_receiver(name, signal) for name in ("a", "b")]
-    heard: list[Sequence[Receiver]] = []
+    heard: list[tuple[Receiver, ...]] = []
 
     def deliver(
-        _signal: Signal, _sender: object, _kwargs: object, those: Sequence[Receiver]
+        _signal: Signal, _sender: object, _kwargs: object, audience: Audience
     ) -> None:
         relays.disconnect(receivers[1])
-        heard.append(those)
+        heard.append(audience.receivers)
 
     relays = RelayReceivers(deliver)
     for receiver in receivers:
