@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from math import isfinite
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from .exceptions import DecodeError, EncodeError, RegistrationError
 from .faults import FormError, Step, field_step, key_step, type_name
@@ -44,6 +44,8 @@ _NATIVE_LABELS = frozenset(("~dict", *_GROUPS))
 
 # What JSON has that holds nothing: most of what there is, and it is itself already.
 _PLAIN: frozenset[type[object]] = frozenset((str, int, float, bool, type(None)))
+
+_NAMES: frozenset[type[object]] = frozenset((str,))
 
 _LABEL = re.compile(r"~[\w.<>-]{1,200}")
 
@@ -422,6 +424,36 @@ class Codec:
         if tag.has_fields and type(content) is dict:
             return self._decode_entries(content, depth, field_step)
         return self._decode(content, depth)
+
+
+# Any, here and below, for checkers do not follow that the type was asked for.
+def is_plain(value: Any) -> TypeGuard[JSONValue]:
+    """Tell whether *value* holds nothing and is its own JSON tree.
+
+    It may say no where :meth:`Codec.encode` would return the value all the same.
+    """
+    if type(value) is str:
+        return bool(value.isascii())
+    if type(value) is int:
+        return bool(_MIN_INT <= value <= _MAX_INT)
+    if type(value) is float:
+        return isfinite(value)
+    return value is None or type(value) is bool
+
+
+def plain_entries(entries: Mapping[str, object]) -> dict[str, JSONValue] | None:
+    """Return *entries* where they are their own JSON tree, as those of most events are.
+
+    None where they may not be; nothing is called then that anybody has registered.
+    """
+    kind: type[object] = type(entries)
+    if kind is not dict or not _NAMES.issuperset(map(type, entries)):
+        return None
+    names = "".join(entries)
+    if "~" in names or not names.isascii():
+        return None
+    plain: Any = entries
+    return plain if all(map(is_plain, plain.values())) else None
 
 
 def _check_is_free(cls: object, tag: str | None) -> None:
