@@ -32,7 +32,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeGuard
+from functools import lru_cache
+from itertools import repeat
+from types import MappingProxyType
+from typing import NamedTuple, TypeGuard, overload
 
 from .exceptions import (
     ConfigurationError,
@@ -57,15 +60,19 @@ _KEPT = ',"outbox":true'
 
 # An encoder that is kept, for json.dumps() makes one at each call that wants another
 # than its own. In ASCII, for a name may hold a lone surrogate, which has no bytes to sign.
-_dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_dump = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
 
 
-@dataclass(slots=True, kw_only=True)
-class Envelope:
+_NOTHING: Mapping[str, JSONValue] = MappingProxyType({})
+
+
+class Envelope(NamedTuple):
     """One event on its way to one receiver.
 
-    Nobody changes one. To freeze it would make each more than twice as expensive, and a
-    send makes one for each handler.
+    A tuple, for a send makes one for each handler, and nothing else that nobody can
+    change costs as little.
     """
 
     id: str
@@ -77,22 +84,91 @@ class Envelope:
     sent_at: datetime
     """In UTC."""
 
+    payload: Mapping[str, JSONValue]
+    """The encoded ``sender`` and ``kwargs``."""
+
+    shared: str
+    """How the text begins that travels, the same for all receivers of the event."""
+
+    own: str
+    """The rest of it, with the signature of all."""
+
     trail: tuple[str, ...] = ()
     """Names of the signals whose handlers led to this event, the oldest first."""
 
-    payload: Mapping[str, JSONValue] = field(repr=False)
-    """The encoded ``sender`` and ``kwargs``."""
-
-    context: Mapping[str, JSONValue] = field(
-        default_factory=dict[str, JSONValue], repr=False
-    )
+    context: Mapping[str, JSONValue] = _NOTHING
     """What the worker restores while the handler runs, encoded."""
 
     is_kept: bool = False
     """Whether a row of the outbox stands for it until its handler has finished."""
 
-    text: str = field(repr=False)
-    """The signed text that travels."""
+    @property
+    def text(self) -> str:
+        """The signed text that travels."""
+        return self.shared + self.own
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether *other* says the same, wherever its text is cut in two."""
+        return isinstance(other, Envelope) and _facts(self) == _facts(other)
+
+    def __hash__(self) -> int:
+        """Return the same for all that are equal."""
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        """Show whose envelope it is, and nothing of what is in it."""
+        return f"<envelope {self.id} of {self.signal} for {self.receiver}>"
+
+
+def _facts(envelope: Envelope) -> tuple[object, ...]:
+    return (envelope.text, *envelope._replace(shared="", own=""))
+
+
+@dataclass(slots=True)
+class Envelopes(Sequence[Envelope]):
+    """Those of one event, each made when it is asked for: a send needs their texts alone."""
+
+    id: str
+    signal: str
+    sent_at: datetime
+    payload: Mapping[str, JSONValue] = field(repr=False)
+    trail: tuple[str, ...]
+    context: Mapping[str, JSONValue] = field(repr=False)
+    shared: str = field(repr=False)
+    receivers: tuple[str, ...]
+    own: Sequence[str] = field(repr=False)
+    """What follows :attr:`shared` in the text of each."""
+
+    kept: Collection[str]
+    """For which of the receivers a row of the outbox stands."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.own)
+
+    @overload
+    def __getitem__(self, index: int) -> Envelope: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Envelope]: ...
+
+    def __getitem__(self, index: int | slice) -> Envelope | Sequence[Envelope]:
+        """Return one of them, or some."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        receiver = self.receivers[index]
+        return Envelope(
+            self.id,
+            self.signal,
+            receiver,
+            self.sent_at,
+            self.payload,
+            self.shared,
+            self.own[index],
+            self.trail,
+            self.context,
+            receiver in self.kept,
+        )
 
 
 class Seal:
@@ -117,7 +193,9 @@ class Seal:
         It betrays of a key less than the signature of any message does.
         """
         salt = b"signal_tasks.fingerprint"
-        return tuple(Signatures([key], salt).begin("")("")[:8] for key in self._keys)
+        return tuple(
+            Signatures([key], salt).sign("", [""])[0][:8] for key in self._keys
+        )
 
     def seal(
         self,
@@ -130,40 +208,30 @@ class Seal:
         context: Mapping[str, JSONValue],
         receivers: Sequence[str],
         kept: Collection[str] = (),
-    ) -> list[Envelope]:
+    ) -> Envelopes:
         """Write one envelope for each of *receivers*, encoding the event once.
 
         Those of the receivers in *kept* say that a row of the outbox stands for them.
         """
-        event = {
-            "v": VERSION,
-            "id": id,
-            "signal": signal,
-            "sent_at": sent_at.isoformat(),
-            "trail": trail,
-            "payload": payload,
-            "context": context,
-        }
-        start = _dump(event).removesuffix("}")
-        sign = self._signatures.begin(start) if self._signatures else _no_signature
-        rests = [
-            f',"receiver":{_dump(receiver)}{_KEPT if receiver in kept else ""}'
-            for receiver in receivers
+        # By hand, for the encoder takes its time for each dict that there is.
+        shared = (
+            f'{{"v":{VERSION},"id":{_dump(id)},"signal":{_dump(signal)},'
+            f'"sent_at":"{sent_at.isoformat()}",'
+            f'"trail":{_dump(trail) if trail else "[]"},"payload":{_dump(payload)},'
+            f'"context":{_dump(context) if context else "{}"}'
+        )
+        names = tuple(receivers)
+        parts = _own_parts(names, frozenset(kept))
+        signed = (
+            self._signatures.sign(shared, parts) if self._signatures else repeat("")
+        )
+        own = [
+            f'{part}{_SEPARATOR}{signature}"}}'
+            for part, signature in zip(parts, signed, strict=False)
         ]
-        return [
-            Envelope(
-                id=id,
-                signal=signal,
-                receiver=receiver,
-                sent_at=sent_at,
-                trail=trail,
-                payload=payload,
-                context=context,
-                is_kept=receiver in kept,
-                text=f'{start}{rest}{_SEPARATOR}{sign(rest)}"}}',
-            )
-            for receiver, rest in zip(receivers, rests, strict=True)
-        ]
+        return Envelopes(
+            id, signal, sent_at, payload, trail, context, shared, names, own, kept
+        )
 
     def open(self, text: object) -> Envelope:
         """Read an envelope whose signature verifies.
@@ -250,8 +318,13 @@ def _keys_in(value: object) -> tuple[str | bytes, ...] | None:
     return keys if len(keys) == len(items) else None
 
 
-def _no_signature(_text: str) -> str:
-    return ""
+@lru_cache(maxsize=1024)  # there are as many as signals
+def _own_parts(receivers: tuple[str, ...], kept: frozenset[str]) -> Sequence[str]:
+    """Return what stands in each one's envelopes alone, but for the signature."""
+    return [
+        f',"receiver":{_dump(receiver)}{_KEPT if receiver in kept else ""}'
+        for receiver in receivers
+    ]
 
 
 def _expect_unsigned(signature: str) -> None:
@@ -283,7 +356,8 @@ def _parse(text: str) -> Envelope:
             payload=_object(wire["payload"]),
             context=_object(wire["context"]),
             is_kept=wire.get("outbox") is True,
-            text=text,
+            shared="",
+            own=text,
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise MalformedEnvelopeError(

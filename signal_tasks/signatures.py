@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from binascii import b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from itsdangerous import Signer
@@ -34,14 +34,14 @@ class Signatures:
         )
         self._keys = [_Key(signer.derive_key(key)) for key in signer.secret_keys]
 
-    def begin(self, start: str) -> Callable[[str], str]:
-        """Return a function of a text's rest that signs *start* and rest together."""
-        return self._keys[-1].begin(start.encode())
+    def sign(self, start: str, rests: Iterable[str]) -> list[str]:
+        """Return the signatures of the texts that begin with *start* and end in *rests*."""
+        return self._keys[-1].sign(start.encode(), rests)
 
     def verifies(self, text: bytes, signature: str) -> bool:
         """Tell whether one of the keys made *signature* of *text*."""
         return any(
-            hmac.compare_digest(key.begin(text)(""), signature)
+            hmac.compare_digest(key.sign(text, [""])[0], signature)
             for key in reversed(self._keys)
         )
 
@@ -58,16 +58,15 @@ class _Key:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def begin(self, start: bytes) -> Callable[[str], str]:
-        """Return a function of a text's rest that signs *start* and rest together."""
-        begun, prepared = self._inner.copy(), self._outer
+    def sign(self, start: bytes, rests: Iterable[str]) -> list[str]:
+        """Return the signatures of the texts that begin with *start* and end in *rests*."""
+        begun = self._inner.copy()
         begun.update(start)
-
-        def sign(rest: str) -> str:
-            inner, outer = begun.copy(), prepared.copy()
+        begin, prepare = begun.copy, self._outer.copy
+        digests: list[bytes] = []
+        for rest in rests:
+            inner, outer = begin(), prepare()
             inner.update(rest.encode())
             outer.update(inner.digest())
-            encoded = b2a_base64(outer.digest(), newline=False)
-            return encoded.translate(_URL_SAFE, b"=").decode()
-
-        return sign
+            digests.append(b2a_base64(outer.digest()))
+        return b"".join(digests).translate(_URL_SAFE, b"=").decode().splitlines()

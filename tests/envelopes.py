@@ -18,5 +18,6 @@ def envelope(
         sent_at=datetime.now(UTC),
         payload={},
         is_kept=is_kept,
-        text=f"{event_id} for {receiver}",
+        shared=event_id,
+        own=f" for {receiver}",
     )

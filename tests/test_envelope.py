@@ -116,7 +116,7 @@ def test_event_is_written_once_for_all_receivers() -> None:
 
 def test_no_receivers_make_no_envelopes() -> None:
     """An event that nobody wants is not written."""
-    assert seal_all(signed, []) == []
+    assert list(seal_all(signed, [])) == []
 
 
 def test_text_is_the_documented_form() -> None:

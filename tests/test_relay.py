@@ -26,7 +26,8 @@ def envelope(number: int, receiver: str = "shop.bill") -> Envelope:
         receiver=receiver,
         sent_at=Clock.time,
         payload={},
-        text=f"text {number}",
+        shared="text ",
+        own=f"{number}",
     )
 
 

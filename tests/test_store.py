@@ -292,9 +292,10 @@ def add_row(store: Store, text: str, **changes: object) -> None:
         receiver="shop.bill",
         sent_at=DIED_AT,
         payload={},
-        text=text,
+        shared="",
+        own=text,
     )
-    store.outbox.add([replace(envelope, **changes)])
+    store.outbox.add([envelope._replace(**changes)])
 
 
 def test_letter_takes_the_place_of_its_row(

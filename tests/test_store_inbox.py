@@ -63,7 +63,8 @@ def envelope(event_id: str = "e1") -> Envelope:
         receiver="shop.bill",
         sent_at=Clock.time,
         payload={},
-        text="text",
+        shared="",
+        own="text",
     )
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -68,7 +67,8 @@ def envelope(number: int, receiver: str = "shop.bill") -> Envelope:
         sent_at=Clock.time,
         payload={},
         is_kept=True,
-        text=f"text {number}",
+        shared="text ",
+        own=f"{number}",
     )
 
 
@@ -136,7 +136,7 @@ def test_row_is_gone_with_the_senders_rollback(outbox: Outbox, engine: Engine) -
 def test_same_event_again_keeps_its_row(outbox: Outbox) -> None:
     """A second row of one event and receiver is none, in one call or in two."""
     outbox.add([envelope(1), envelope(1)])
-    outbox.add([replace(envelope(1), text="another"), envelope(1, "shop.ship")])
+    outbox.add([envelope(1)._replace(own="another"), envelope(1, "shop.ship")])
 
     rows = outbox.take_due(10, lease_seconds=LEASE)
 
@@ -179,7 +179,7 @@ def test_sick_database_of_the_sender_is_told_of(
         engine.connect() as connection,
         pytest.raises(StoreError, match="store create") as caught,
     ):
-        outbox.add([replace(envelope(1), text=SECRET)], connection=connection)
+        outbox.add([envelope(1)._replace(own=SECRET)], connection=connection)
 
     assert SECRET not in str(caught.value)
 

@@ -147,7 +147,8 @@ def _envelope_of(letter: DeadLetter) -> Envelope:
         sent_at=letter.died_at,
         payload={},
         is_kept=is_whole,
-        text=letter.text,
+        shared="",
+        own=letter.text,
     )
 
 

@@ -308,7 +308,8 @@ def _taken(row: RowMapping, until: datetime) -> OutboxRow:
         sent_at=moment(row["added_at"]),
         payload={},
         is_kept=not row["is_spooled"],
-        text=row["text"],
+        shared="",
+        own=row["text"],
     )
     return OutboxRow(
         id=row["id"],
