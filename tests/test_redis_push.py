@@ -20,6 +20,7 @@ from signal_tasks.dev.broker import running_broker
 from signal_tasks.publisher import batch as batch_module
 from signal_tasks.publisher import redis_push
 from signal_tasks.publisher.recipes import Recipe
+from signal_tasks.publisher.redis_push import Pushed, bodies
 from tests.in_memory import KEY, Broker, new_celery_app
 from tests.test_recipes import common, watched
 
@@ -66,9 +67,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
     counts: list[int] = []
     push = redis_push.push
 
-    def count(connection: Any, entries: Any, seconds: float | None) -> Any:
-        counts.append(sum(map(len, entries.values())))
-        return push(connection, entries, seconds)
+    def count(connection: Any, lists: Any, seconds: float | None) -> Any:
+        counts.append(sum(len(one.places) for one in lists))
+        return push(connection, lists, seconds)
 
     monkeypatch.setattr(batch_module, "push", count)
     yield counts
@@ -310,7 +311,7 @@ class Ended:
 def test_connection_that_ends_without_a_reply_is_no_refusal() -> None:
     """What may have arrived is another thing than what Redis did not want."""
     with pytest.raises(redis.ConnectionError):
-        redis_push.push(Ended(), {"celery": [b"message"]}, None)
+        redis_push.push(Ended(), [Pushed("celery", [0], [b"message"])], None)
 
 
 @given(st.text(alphabet=st.characters(codec="ascii")), st.text(max_size=9))
@@ -328,9 +329,11 @@ def test_body_is_as_kombu_encodes_it(text: str, receiver: str) -> None:
         content_type="application/json",
         content_encoding="utf-8",
     )
-    bodies = redis_push.Bodies()
+    rests = ("", f',"receiver":{json.dumps(receiver)}}}', ',"receiver":"b"}')
 
-    for rest in ("", f',"receiver":{json.dumps(receiver)}}}', ',"receiver":"b"}'):
-        encoded = bodies.as_json(recipe, text + rest)
-        body = b64decode(json.loads(encoded)).decode()
-        assert body == recipe.body_for(text + rest)
+    encoded = bodies(recipe.body, [text, text, text[:3]], rests)
+
+    texts = [text + rests[0], text + rests[1], text[:3] + rests[2]]
+    assert [b64decode(json.loads(one)).decode() for one in encoded] == [
+        recipe.body_for(one) for one in texts
+    ]

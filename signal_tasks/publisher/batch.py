@@ -5,34 +5,48 @@ In: envelopes, and lines to the broker. Out: Celery's messages, acknowledged.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from amqp.exceptions import MessageNacked
 from celery import Celery
 
-from ..envelope import EVENT_HEADER, Envelope
+from ..envelope import EVENT_HEADER, Envelope, Envelopes
 from ..exceptions import SignalTasksError
 from ..registry import Registry
 from .broker_errors import cause_of
 from .line import Clock, Line
 from .lines import Lines
-from .recipes import ARGSREPR, EVENT_ID, PARENT_ID, ROOT_ID, TASK_ID, Recipe, Recipes
-from .redis_push import BODY, TAG, Bodies, Templates, push
+from .recipes import Parentage, Recipe, Recipes, argsrepr
+from .redis_push import Pushed, Template, Templates, push
+
+#: How many sets of receivers are known at once; there are as many as signals.
+_KNOWN_AT_MOST: Final = 1024
 
 
-class Message:
-    """An envelope on its way."""
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Messages of one template, which the short way into Redis is open to."""
 
-    __slots__ = ("envelope", "is_published", "recipe", "task_id")
+    template: Template
+    places: list[int]
+    """Where they are among all of the batch."""
 
-    def __init__(self, envelope: Envelope, task_id: str) -> None:
-        self.envelope = envelope
-        self.task_id = task_id
-        self.recipe: Recipe | None = None
-        self.is_published = False
+    queues: list[Any]
+    """Those that have to be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How the messages for some receivers are written, in their order."""
+
+    tasks: Sequence[Any]
+    """The receivers' tasks, for which this holds."""
+
+    recipes: Sequence[Recipe | None]
+    pushes: Sequence[Push] = ()
 
 
 class Formats:
@@ -44,27 +58,65 @@ class Formats:
     """
 
     def __init__(self, celery_app: Celery, registry: Registry) -> None:
-        self._celery_app = celery_app
         self._registry = registry
-        self.recipes = Recipes(celery_app, registry)
-        self.templates = Templates()
+        self._tasks: Mapping[str, Any] = celery_app.tasks
+        self._recipes = Recipes(celery_app, registry)
+        self._templates = Templates()
+        self._known: dict[tuple[str, ...], Format] = {}
+
+    def of(self, line: Line, names: tuple[str, ...]) -> Format:
+        """Return how the messages for the receivers called *names* are written.
+
+        Args:
+            line: Where it is learned, and where they go.
+            names: Of receivers, some perhaps several times.
+
+        Raises:
+            Exception: What kombu or Redis raises, where some have yet to be learned.
+        """
+        tasks = list(map(self._tasks.__getitem__, names))
+        if not self._recipes.apply:
+            return Format(tasks, [None] * len(tasks))
+        known = self._known.get(names)
+        if known is not None and known.tasks == tasks:
+            return known
+        recipes = list(map(self._recipes.of, names, tasks))
+        if line.redis is None:
+            return Format(tasks, recipes)
+        found = Format(
+            tasks, recipes, _pushes(recipes, self._templates.of(line, recipes))
+        )
+        if self._templates.has_all(recipes):
+            if len(self._known) >= _KNOWN_AT_MOST:
+                self._known.clear()
+            self._known[names] = found
+        return found
 
     def prepare(self, line: Line) -> None:
         """Learn how the messages of all receivers are written, over *line*."""
-        if not self.recipes.apply:
-            return
-        tasks = self._celery_app.tasks
-        names = [receiver.name for receiver in self._registry]
-        found = [self.recipes.of(name, tasks[name]) for name in names]
-        recipes = [recipe for recipe in found if recipe is not None]
-        for recipe in recipes:
-            line.declare(recipe.declare)
-        if line.redis is not None:
-            self.templates.of(line, recipes)
+        names = tuple(receiver.name for receiver in self._registry)
+        for recipe in self.of(line, names).recipes:
+            if recipe is not None:
+                line.declare(recipe.declare)
+
+
+def _pushes(
+    recipes: Iterable[Recipe | None], templates: Iterable[Template | None]
+) -> list[Push]:
+    """Put together the places of each template."""
+    pushes: dict[Template, Push] = {}
+    for place, (recipe, template) in enumerate(zip(recipes, templates, strict=True)):
+        if recipe is not None and template is not None:
+            push = pushes.setdefault(template, Push(template, [], []))
+            push.places.append(place)
+            push.queues.extend(one for one in recipe.declare if one not in push.queues)
+    return list(pushes.values())
 
 
 class Batch:
     """Publishes envelopes, and keeps apart what fails for one and what fails for all.
+
+    A message is known by the place of its envelope.
 
     Args:
         celery_app: Has a task for each receiver.
@@ -77,12 +129,15 @@ class Batch:
     ) -> None:
         self._celery_app = celery_app
         self._registry = registry
-        self._messages = list(map(Message, envelopes, _ids(len(envelopes))))
-        self._suspects: Sequence[Message] = ()
+        self._envelopes = envelopes
+        self.size = len(envelopes)
+        self._task_ids = _ids(self.size)
+        self._left: Sequence[int] = range(self.size)
+        self._sent: set[int] = set()
+        self._suspects: Sequence[int] = ()
         self._one_by_one = False
         self._errors: tuple[type[Exception], ...] = ()
-        self._left_out: list[Message] = []
-        self.size = len(envelopes)
+        self._left_out: list[int] = []
         self.unmade: dict[str, Exception] = {}
         """Receivers that Celery makes no message for, and why."""
         self.refused: dict[str, Exception] = {}
@@ -91,26 +146,24 @@ class Batch:
     @property
     def left(self) -> tuple[str, ...]:
         """The receivers whose messages have not left."""
-        return tuple(message.envelope.receiver for message in self._messages)
+        return tuple(self._envelopes[one].receiver for one in self._left)
 
     @property
     def events(self) -> frozenset[tuple[str, str]]:
         """The event and the receiver of each message that has not left."""
-        return frozenset(
-            (message.envelope.id, message.envelope.receiver)
-            for message in (*self._left_out, *self._messages)
-        )
+        held_back = [self._envelopes[one] for one in (*self._left_out, *self._left)]
+        return frozenset((envelope.id, envelope.receiver) for envelope in held_back)
 
     def run_eagerly(self) -> None:
         """Let Celery run the tasks here and now, which needs no broker."""
-        for message in tuple(self._messages):
+        for place in self._left:
             try:
-                self._apply_async(message)
+                self._apply_async(place)
             except SignalTasksError:
                 raise
             except Exception as error:  # noqa: BLE001  # the handler's own, or an option
-                self._leave_out(message, error)
-        self._messages = []
+                self._leave_out(place, error)
+        self._left = ()
 
     def publish(
         self, lines: Lines, formats: Formats, deadline: float, clock: Clock
@@ -123,14 +176,13 @@ class Batch:
             Exception: One of ``lines.errors``: the broker fails altogether.
         """
         self._errors = lines.errors
-        self._find_recipes(formats.recipes)
         is_second = False
-        while self._messages:
+        while self._left:
             line = lines.take(deadline)
             if is_second:
                 line.forget_declarations()
             try:
-                self._publish_over(line, formats.templates, deadline, clock)
+                self._publish_over(line, formats, deadline, clock)
             except lines.errors as error:
                 is_about_one = lines.is_about_one(error)
                 if is_about_one:
@@ -148,127 +200,133 @@ class Batch:
             else:
                 lines.give_back(line)
 
-    def _find_recipes(self, recipes: Recipes) -> None:
-        if recipes.apply:
-            tasks = self._celery_app.tasks
-            for message in self._messages:
-                name = message.envelope.receiver
-                message.recipe = recipes.of(name, tasks[name])
-
     def _publish_over(
-        self, line: Line, templates: Templates, deadline: float, clock: Clock
+        self, line: Line, formats: Formats, deadline: float, clock: Clock
     ) -> None:
-        batch = self._messages[:1] if self._one_by_one else self._messages[:]
-        for message in batch:
-            message.is_published = False
+        batch = self._left[:1] if self._one_by_one else self._left
+        self._suspects = batch
+        self._sent = set()
+        form = formats.of(line, self._receivers_at(batch))
         try:
-            left: Sequence[Message] = batch
-            if line.redis is not None:
-                left = self._push(line, templates, batch, deadline - clock())
-            if left:
-                self._publish_by_kombu(line, left, deadline, clock)
-            self._suspects = batch
-            line.settle(deadline, clock)
-            self._suspects = [one for one in batch if one.task_id in line.refused]
-            if self._suspects:
-                raise MessageNacked
+            if form.pushes:
+                self._push(line, form.pushes, batch, deadline - clock())
+            if len(self._sent) < len(batch):
+                self._publish_by_kombu(line, form.recipes, batch, deadline, clock)
+            if line.has_confirms:
+                self._await_confirms(line, batch, deadline, clock)
         finally:
-            self._messages = [
-                one
-                for one in self._messages
-                if not one.is_published or not line.has(one.task_id)
-            ]
+            self._left = self._unsent(line)
+
+    def _receivers_at(self, places: Sequence[int]) -> tuple[str, ...]:
+        envelopes = self._envelopes
+        if isinstance(envelopes, Envelopes) and len(places) == self.size:
+            return envelopes.receivers
+        return tuple([envelopes[place].receiver for place in places])
+
+    def _unsent(self, line: Line) -> Sequence[int]:
+        """Return the places of what the broker does not have for certain."""
+        if len(self._sent) == len(self._left) and not line.has_confirms:
+            return ()
+        return [
+            place
+            for place in self._left
+            if place not in self._sent or not line.has(self._task_ids[place])
+        ]
+
+    def _await_confirms(
+        self, line: Line, batch: Sequence[int], deadline: float, clock: Clock
+    ) -> None:
+        self._suspects = batch
+        line.settle(deadline, clock)
+        self._suspects = [one for one in batch if self._task_ids[one] in line.refused]
+        if self._suspects:
+            raise MessageNacked
 
     def _push(
-        self,
-        line: Line,
-        templates: Templates,
-        batch: Sequence[Message],
-        seconds: float,
-    ) -> Sequence[Message]:
-        """Push what can be pushed at once into Redis, and return the rest."""
-        made = [message for message in batch if message.recipe is not None]
-        if not made:
-            return batch
-        self._suspects = made
-        recipes = [message.recipe for message in made if message.recipe is not None]
-        entries: dict[str, list[bytes]] = {}
-        pushed: dict[str, list[Message]] = {}
-        values = _Values(self._celery_app)
-        bodies = Bodies()
-        tag = os.urandom(16).hex()
-        for number, (message, recipe, template) in enumerate(
-            zip(made, recipes, templates.of(line, recipes), strict=True)
-        ):
-            if template is None:
-                continue
-            if template.key not in entries:
-                line.declare(recipe.declare)
-                entries[template.key], pushed[template.key] = [], []
-            fillings = values.as_json(message)
-            fillings[TAG] = f'"{tag}-{number}"'
-            fillings[BODY] = bodies.as_json(recipe, message.envelope.text)
-            entries[template.key].append(template.fill(fillings))
-            pushed[template.key].append(message)
-        if not entries:
-            return batch
-        refused = push(line.redis, entries, line.patience(seconds))
-        for key, messages in pushed.items():
-            if key not in refused:
-                for message in messages:
-                    message.is_published = True
-        for key, error in refused.items():
-            self._suspects = pushed[key]
+        self, line: Line, pushes: Sequence[Push], batch: Sequence[int], seconds: float
+    ) -> None:
+        """Push what can be pushed at once into Redis."""
+        parentage = Parentage.now(self._celery_app)
+        lists: list[Pushed] = []
+        for one in pushes:
+            line.declare(one.queues)
+            places, envelopes, task_ids = one.places, self._envelopes, self._task_ids
+            if len(places) < self.size:
+                places = [batch[place] for place in places]
+                envelopes = [self._envelopes[place] for place in places]
+                task_ids = [self._task_ids[place] for place in places]
+            entries = one.template.entries(envelopes, task_ids, parentage)
+            lists.append(Pushed(one.template.key, places, entries))
+        refused = push(line.redis, lists, line.patience(seconds))
+        for pushed in lists:
+            if pushed not in refused:
+                self._sent.update(pushed.places)
+        for pushed, error in refused.items():
+            self._suspects = pushed.places
             raise error
-        return [message for message in batch if not message.is_published]
 
     def _publish_by_kombu(
-        self, line: Line, batch: Sequence[Message], deadline: float, clock: Clock
+        self,
+        line: Line,
+        recipes: Sequence[Recipe | None],
+        batch: Sequence[int],
+        deadline: float,
+        clock: Clock,
     ) -> None:
+        """Let Celery or kombu publish what is not sent yet."""
         line.check()
-        values = _Values(self._celery_app)
-        sent: list[Message] = []
+        parentage = Parentage.now(self._celery_app)
+        made: list[int] = []
         with line.batching(len(batch)) as is_batched:
-            for index, message in enumerate(batch):
+            for place, recipe in zip(batch, recipes, strict=True):
+                if place in self._sent:
+                    continue
+                made.append(place)
                 # What the broker says now may be about any before.
-                first = 0 if line.has_confirms or is_batched else index
-                self._suspects = batch[first : index + 1]
-                options = line.options(message.task_id, deadline - clock())
-                self._make(message, line, options, values)
-                if is_batched:
-                    message.is_published = False
-                    sent.append(message)
-            self._suspects = batch
-        for message in sent:
-            message.is_published = message not in self._left_out
+                is_told_later = line.has_confirms or is_batched
+                self._suspects = made if is_told_later else [place]
+                options = line.options(self._task_ids[place], deadline - clock())
+                if not self._is_made(place, recipe, line, options, parentage):
+                    made.remove(place)
+                elif not is_batched:
+                    self._sent.add(place)
+        self._sent.update(made)
 
-    def _make(
-        self, message: Message, line: Line, options: dict[str, Any], values: _Values
-    ) -> None:
+    def _is_made(
+        self,
+        place: int,
+        recipe: Recipe | None,
+        line: Line,
+        options: dict[str, Any],
+        parentage: Parentage,
+    ) -> bool:
         """Publish the message, or note why it cannot be made."""
         try:
-            if message.recipe is None:
-                self._apply_async(message, producer=line.producer, **options)
+            if recipe is None:
+                self._apply_async(place, producer=line.producer, **options)
             else:
-                line.declare(message.recipe.declare)
-                message.recipe.publish(
+                envelope = self._envelopes[place]
+                line.declare(recipe.declare)
+                recipe.publish(
                     line.producer,
-                    message.recipe.body_for(message.envelope.text),
-                    values.of(message),
+                    recipe.body_for(envelope.text),
+                    parentage.values(envelope, self._task_ids[place]),
                     options,
                 )
-            message.is_published = True
         # A publish error is an OSError, too, and may be that of another signal's receivers.
         except SignalTasksError as error:
-            self._leave_out(message, error)
+            self._leave_out(place, error)
         except self._errors:
             raise
         except Exception as error:  # noqa: BLE001  # an option may be wrong
-            self._leave_out(message, error)
+            self._leave_out(place, error)
+        else:
+            return True
+        return False
 
-    def _apply_async(self, message: Message, **options: object) -> None:
+    def _apply_async(self, place: int, **options: object) -> None:
         """Let Celery make and publish the message."""
-        envelope = message.envelope
+        envelope = self._envelopes[place]
         task: Any = self._celery_app.tasks[envelope.receiver]
         chosen = dict(self._registry.get(envelope.receiver).message_options)
         headers = {**chosen.pop("headers", {}), EVENT_HEADER: envelope.id}
@@ -277,74 +335,31 @@ class Batch:
             options["mandatory"] = task.mandatory
         task.apply_async(
             args=(envelope.text,),
-            task_id=message.task_id,
+            task_id=self._task_ids[place],
             headers=headers,
-            argsrepr=_argsrepr(envelope),
+            argsrepr=argsrepr(envelope.id, envelope.signal),
             retry=False,
             **chosen,
             **options,
         )
 
-    def _leave_out(self, message: Message, error: Exception) -> None:
-        self.unmade[message.envelope.receiver] = error
-        self._left_out.append(message)
-        self._messages.remove(message)
+    def _leave_out(self, place: int, error: Exception) -> None:
+        self.unmade[self._envelopes[place].receiver] = error
+        self._forget(place)
+
+    def _forget(self, place: int) -> None:
+        self._left_out.append(place)
+        self._left = [one for one in self._left if one != place]
 
     def _refuse(self, error: Exception) -> None:
         """Leave out the message that *error* is about, once that is clear."""
-        suspects = [one for one in self._suspects if one in self._messages]
+        suspects = [one for one in self._suspects if one in self._left]
         if len(suspects) > 1 and not isinstance(error, MessageNacked):
             self._one_by_one = True
             return
-        for message in suspects:
-            self.refused[message.envelope.receiver] = error
-            self._left_out.append(message)
-            self._messages.remove(message)
-
-
-class _Values:
-    """What stands in messages where their recipes have marks."""
-
-    def __init__(self, celery_app: Celery) -> None:
-        parent: Any = celery_app.current_worker_task
-        self._parent_id = parent and parent.request.id
-        self._root_id = parent and (parent.request.root_id or parent.request.id)
-        self._event_id = ""
-        self._common: dict[str, str | None] = {}
-        self._as_json: dict[str, str] = {}
-
-    def of(self, message: Message) -> dict[str, str | None]:
-        """Return what stands in *message*."""
-        if message.envelope.id != self._event_id:
-            self._turn_to(message.envelope)
-        task_id = message.task_id
-        root_id = self._root_id or task_id
-        return {**self._common, TASK_ID: task_id, ROOT_ID: root_id}
-
-    def as_json(self, message: Message) -> dict[str, str]:
-        """Return the same as JSON, in a dict that holds until the next call."""
-        if message.envelope.id != self._event_id:
-            self._turn_to(message.envelope)
-        values = self._as_json
-        values[TASK_ID] = task_id = f'"{message.task_id}"'
-        values[ROOT_ID] = json.dumps(self._root_id) if self._root_id else task_id
-        return values
-
-    def _turn_to(self, envelope: Envelope) -> None:
-        """Have at hand what is the same for all messages of an event."""
-        self._event_id = envelope.id
-        self._common = {
-            EVENT_ID: envelope.id,
-            ARGSREPR: _argsrepr(envelope),
-            PARENT_ID: self._parent_id,
-        }
-        self._as_json = {
-            mark: json.dumps(value) for mark, value in self._common.items()
-        }
-
-
-def _argsrepr(envelope: Envelope) -> str:
-    return f"(<event {envelope.id} of {envelope.signal}>,)"
+        for place in suspects:
+            self.refused[self._envelopes[place].receiver] = error
+            self._forget(place)
 
 
 def _ids(count: int) -> list[str]:

@@ -50,10 +50,9 @@ class Breaker:
 
     def succeed(self) -> None:
         """Note that the broker did its work."""
-        if self.is_open:
-            with self._lock:
-                self.is_open = False
-                self._pause_seconds = FIRST_PAUSE_SECONDS
+        with self._lock:
+            self.is_open = False
+            self._pause_seconds = FIRST_PAUSE_SECONDS
 
     def fail(self, admitted: int) -> None:
         """Note that the broker did not do its work.

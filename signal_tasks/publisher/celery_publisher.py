@@ -77,7 +77,8 @@ class CeleryPublisher:
             batch.run_eagerly()
         else:
             self._publish(batch)
-        _raise_what_failed(batch)
+        if batch.unmade or batch.refused:
+            _raise_what_failed(batch)
 
     def warm_up(self) -> None:
         """Connect, and learn how messages are written, before the first event needs it.
@@ -120,7 +121,8 @@ class CeleryPublisher:
             if not isinstance(cause, CrowdedError):
                 way.breaker.fail(admitted)
             raise _not_taken(batch, self._address(), way.last_failure) from error
-        way.breaker.succeed()
+        if way.breaker.is_open:
+            way.breaker.succeed()
 
     def _way(self) -> _Way:
         way = self._ways.get(os.getpid())
@@ -174,7 +176,7 @@ def _not_asked(batch: Batch, failure: str) -> PublishError:
 
 
 def _raise_what_failed(batch: Batch) -> None:
-    """Raise what is wrong with some of the messages, if anything is."""
+    """Raise what is wrong with some of the messages."""
     receivers, unsent = (*batch.unmade, *batch.refused), tuple(batch.refused)
     for error in batch.refused.values():
         raise PublishError(

@@ -79,7 +79,11 @@ class Lines:
             CrowdedError: There is none because other sends were first.
             Exception: What kept the last one from being made.
         """
-        return self._taken(self._pop() or self._wait(deadline))
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = self._wait(deadline)
+        return self._taken(line)
 
     def take_spare(self, deadline: float) -> Line:
         """Return a line that no send waits for, or wait until there is one.
@@ -156,9 +160,10 @@ class Lines:
             self.close()
 
     def _pop(self) -> Line | None:
-        with suppress(IndexError):
+        try:
             return self._idle.pop()
-        return None
+        except IndexError:
+            return None
 
     def _wait(self, deadline: float) -> Line:
         """Wait for a line that is made now, or that another send gives back."""

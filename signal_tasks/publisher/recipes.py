@@ -10,13 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from celery import Celery, Task, signals
 from kombu import Producer
 from kombu.serialization import dumps
 
-from ..envelope import EVENT_HEADER
+from ..envelope import EVENT_HEADER, Envelope
 from ..registry import Receiver, Registry
 
 #: What stands in a message that is learned from, and differs in each that is sent.
@@ -36,12 +36,10 @@ _REFORMED: Final = frozenset(
 )
 
 
-#: What Celery makes and publishes messages with.
-_METHODS: Final[Sequence[tuple[type, str]]] = (
-    (Task, "apply_async"),
-    (Celery, "send_task"),
-    (Producer, "publish"),
-)
+#: What Celery makes and publishes messages with. Any, for its stubs leave types open.
+_TASK: Final[Any] = Task
+_CELERY: Final[Any] = Celery
+_PRODUCER: Final[Any] = Producer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,6 +97,39 @@ class Recipe:
         )
 
 
+class Parentage(NamedTuple):
+    """The task that an event is sent in, and the first one that led to it."""
+
+    parent_id: str | None
+    root_id: str | None
+
+    @classmethod
+    def now(cls, celery_app: Celery) -> Parentage:
+        """Return that of what is sent now."""
+        task: Any = celery_app.current_worker_task
+        if not task:
+            return _ORPHAN
+        return cls(task.request.id, task.request.root_id or task.request.id)
+
+    def values(self, envelope: Envelope, task_id: str) -> dict[str, str | None]:
+        """Return what stands in a message where the marks are."""
+        return {
+            TASK_ID: task_id,
+            ROOT_ID: self.root_id or task_id,
+            PARENT_ID: self.parent_id,
+            EVENT_ID: envelope.id,
+            ARGSREPR: argsrepr(envelope.id, envelope.signal),
+        }
+
+
+_ORPHAN: Final = Parentage(None, None)
+
+
+def argsrepr(event_id: str, signal: str) -> str:
+    """Return what Celery's tools show of the arguments: nothing that is in them."""
+    return f"(<event {event_id} of {signal}>,)"
+
+
 class _Spy:
     """Stands for a producer, and notes what Celery would publish."""
 
@@ -125,7 +156,7 @@ class Recipes:
     def __init__(self, celery_app: Celery, registry: Registry) -> None:
         self._celery_app = celery_app
         self._registry = registry
-        self._known: dict[str, tuple[object, Receiver, Recipe | None]] = {}
+        self._known: dict[str, tuple[object, Recipe | None]] = {}
         self._lock = Lock()
         self._methods: tuple[object, ...] = ()
         self._are_own = False
@@ -143,7 +174,7 @@ class Recipes:
         ):
             return False
         # Some replace Celery's methods by their own.
-        methods = tuple(getattr(cls, name) for cls, name in _METHODS)
+        methods = _TASK.apply_async, _CELERY.send_task, _PRODUCER.publish
         if methods != self._methods:
             self._are_own = all(map(_is_as_written, methods))
             self._methods = methods
@@ -154,20 +185,19 @@ class Recipes:
 
         Args:
             name: The receiver's.
-            task: That of this name.
+            task: That of this name; another receiver of the name has another one.
         """
-        receiver = self._registry.get(name)
         known = self._known.get(name)
-        if known is not None and known[0] is task and known[1] is receiver:
-            return known[2]
+        if known is not None and known[0] is task:
+            return known[1]
         # Celery looks for a result backend in each thread that asks it for a message,
         # which takes so long that a hundred threads at once would be too late.
         with self._lock:
             known = self._known.get(name)
-            if known is None or known[0] is not task or known[1] is not receiver:
-                known = task, receiver, self._learn(task, receiver)
-                self._known[name] = known
-        return known[2]
+            if known is None or known[0] is not task:
+                receiver = self._registry.get(name)
+                known = self._known[name] = task, self._learn(task, receiver)
+        return known[1]
 
     def _learn(self, task: Any, receiver: Receiver) -> Recipe | None:
         if not self._has_one(task):

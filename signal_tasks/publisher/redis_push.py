@@ -10,23 +10,36 @@ by character, this way is open; else kombu publishes.
 from __future__ import annotations
 
 import json
+import os
 import re
 from binascii import b2a_base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from functools import lru_cache
+from itertools import repeat
+from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
 from typing import Any, Final
 from uuid import uuid4
 
+from ..envelope import Envelope, Envelopes
 from .line import Line
-from .recipes import MARKS, TEXT, Recipe
+from .recipes import (
+    ARGSREPR,
+    EVENT_ID,
+    MARKS,
+    PARENT_ID,
+    ROOT_ID,
+    TASK_ID,
+    TEXT,
+    Parentage,
+    Recipe,
+    argsrepr,
+)
 
 TAG: Final = "<tag of the delivery>"
 BODY: Final = "<body>"
-
-#: Where the part of an envelope's text begins that is not the same for all receivers.
-_OWN_PART: Final = ',"receiver":'
+NAME: Final = "<name of the receiver>"
 
 _MARKS: Final[dict[str, str]] = dict(zip(MARKS, MARKS, strict=True))
 
@@ -38,50 +51,99 @@ _AWKWARD: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An entry of a list, with gaps."""
+    """An entry of a list, with gaps; many receivers have the same."""
 
     key: str
     """The list's."""
 
-    text: str
-    gaps: Callable[[Mapping[str, str]], Sequence[str]]
-    """Picks what stands in each gap, in order, by a mark, :data:`BODY` or :data:`TAG`."""
+    text: bytes
 
-    def fill(self, fillings: Mapping[str, str]) -> bytes:
-        """Return an entry, with the values that *fillings* has as JSON for the gaps."""
-        return (self.text % self.gaps(fillings)).encode()
+    gaps: tuple[str, ...]
+    """What stands in each gap, in order: marks, and those above."""
+
+    around: tuple[str, str]
+    """What stands in a body before and after the envelope's text."""
+
+    def entries(
+        self,
+        envelopes: Sequence[Envelope],
+        task_ids: Iterable[str],
+        parentage: Parentage,
+    ) -> Iterator[bytes]:
+        """Return the entries for *envelopes*, each made when it is asked for.
+
+        Args:
+            envelopes: Of one event or several, for receivers with this template.
+            task_ids: The identifier of each.
+            parentage: That of all of them.
+        """
+        tag = os.urandom(16).hex()
+        ids = [f'"{one}"'.encode() for one in task_ids]
+        parent_id, root_id = parentage
+        columns: dict[str, Iterable[bytes]] = {
+            TASK_ID: ids,
+            PARENT_ID: repeat(_bytes(parent_id)),
+            ROOT_ID: repeat(_bytes(root_id)) if root_id else ids,
+            TAG: [f'"{tag}-{number}"'.encode() for number in range(len(ids))],
+            **_columns(envelopes, self.around),
+        }
+        rows = zip(*[columns[gap] for gap in self.gaps], strict=False)
+        return map(self.text.__mod__, rows)
 
 
-class Bodies:
-    """Bodies as kombu writes them into entries: in base64.
+def _columns(
+    envelopes: Sequence[Envelope], around: tuple[str, str]
+) -> dict[str, Iterable[bytes]]:
+    """Return the columns that say what is in *envelopes*."""
+    if isinstance(envelopes, Envelopes):
+        event, receivers = envelopes, envelopes.receivers
+        event_ids: Iterable[bytes] = repeat(_bytes(event.id))
+        argsreprs: Iterable[bytes] = repeat(_argsrepr(event.id, event.signal))
+        texts = bodies(around, repeat(event.shared), event.own)
+    else:
+        ids, signals, receivers, _, _, shared, own, *_ = zip(*envelopes, strict=True)
+        event_ids = list(map(_bytes, ids))
+        argsreprs = list(map(_argsrepr, ids, signals))
+        texts = bodies(around, shared, own)
+    return {
+        EVENT_ID: event_ids,
+        ARGSREPR: argsreprs,
+        NAME: [quoted(one).encode() for one in receivers],
+        BODY: texts,
+    }
 
-    The texts of an event begin alike, and that part is encoded once.
+
+def bodies(
+    around: tuple[str, str], shared: Iterable[str], own: Iterable[str]
+) -> Iterator[bytes]:
+    """Make bodies as kombu writes them into entries: in base64, as JSON strings.
+
+    Args:
+        around: What stands before and after the text of an envelope.
+        shared: How each one's text begins; for those of an event that is encoded once.
+        own: The rest of each one's text.
     """
-
-    def __init__(self) -> None:
-        self._start: tuple[str, str] | None = None
-        self._encoded = ""
-        self._rest = ""
-
-    def as_json(self, recipe: Recipe, text: str) -> str:
-        """Return the body of a message with the envelope *text*, as a JSON string."""
-        before, after = recipe.body
-        shared, separator, own = text.rpartition(_OWN_PART)
-        start = before, shared
-        if start != self._start:
-            self._begin(start)
-        rest = f"{self._rest}{json.dumps(separator + own)[1:]}{after}"
-        return f'"{self._encoded}{_base64(rest)}"'
-
-    def _begin(self, start: tuple[str, str]) -> None:
-        head = f"{start[0]}{json.dumps(start[1])[:-1]}"
-        whole = len(head) - len(head) % 3  # base64 takes three characters at a time
-        self._start = start
-        self._encoded, self._rest = _base64(head[:whole]), head[whole:]
+    before, after = around
+    encoded_start, encoded, left = None, b"", ""
+    for start, rest in zip(shared, own, strict=False):
+        if start is not encoded_start:
+            head = f"{before}{quoted(start)[:-1]}"
+            whole = len(head) - len(head) % 3  # base64 takes three characters at a time
+            encoded = b2a_base64(head[:whole].encode(), newline=False)
+            encoded_start, left = start, head[whole:]
+        tail = f"{left}{quoted(rest)[1:]}{after}".encode()
+        yield b'"%b%b"' % (encoded, b2a_base64(tail, newline=False))
 
 
-def _base64(text: str) -> str:
-    return b2a_base64(text.encode(), newline=False).decode()
+@lru_cache(maxsize=16)  # the same for all messages of an event
+def _argsrepr(event_id: str, signal: str) -> bytes:
+    return quoted(argsrepr(event_id, signal)).encode()
+
+
+@lru_cache(maxsize=16)
+def _bytes(value: str | None) -> bytes:
+    """Return *value* as JSON."""
+    return b"null" if value is None else quoted(value).encode()
 
 
 class Templates:
@@ -91,61 +153,74 @@ class Templates:
         self._known: dict[Recipe, Template | None] = {}
         self._lock = Lock()
 
-    def of(self, line: Line, recipes: Sequence[Recipe]) -> list[Template | None]:
+    def of(self, line: Line, recipes: Iterable[Recipe | None]) -> list[Template | None]:
         """Return the template of each of *recipes*; None where kombu has to write.
 
         Raises:
             Exception: What kombu or Redis raises, where some have yet to be learned.
         """
-        known = self._known
-        unknown = [recipe for recipe in recipes if recipe not in known]
+        wanted = list(recipes)
+        unknown = [one for one in wanted if one is not None and one not in self._known]
         # Whoever comes while another one learns does not wait for that.
         if unknown and self._lock.acquire(blocking=False):
             try:
-                known.update(zip(unknown, _learned(line, unknown), strict=True))
+                self._known |= zip(unknown, _learned(line, unknown), strict=True)
             finally:
                 self._lock.release()
-        return [known.get(recipe) for recipe in recipes]
+        return [None if one is None else self._known.get(one) for one in wanted]
+
+    def has_all(self, recipes: Iterable[Recipe | None]) -> bool:
+        """Tell whether it is known of each of *recipes* what its template is, if any."""
+        return all(one is None or one in self._known for one in recipes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pushed:
+    """Entries for one list."""
+
+    key: str
+    """The list's."""
+
+    places: Sequence[int]
+    """Of which envelopes they are."""
+
+    entries: Iterable[bytes]
 
 
 def push(
-    connection: Any, entries: Mapping[str, Sequence[bytes]], seconds: float | None
-) -> dict[str, Exception]:
-    """Append *entries* to their lists, those of each list at once.
+    connection: Any, lists: Sequence[Pushed], seconds: float | None
+) -> dict[Pushed, Exception]:
+    """Append entries to their lists, those of each list at once.
 
     Args:
         connection: Of redis-py.
-        entries: By the lists' keys.
+        lists: The entries.
         seconds: How long to wait for a reply, if not as long as *connection* does.
 
     Returns:
-        The keys of the lists that took nothing, and why.
+        The lists that took nothing, and why.
     """
-    # One write, where redis-py would make many.
-    connection.send_packed_command([_packed(entries)], check_health=False)
+    # redis-py's own way to write commands takes more time than all else here.
+    connection.send_packed_command([_packed(lists)], check_health=False)
     options = {} if seconds is None else {"timeout": seconds}
-    refused: dict[str, Exception] = {}
-    for key in entries:
+    refused: dict[Pushed, Exception] = {}
+    for one in lists:
         try:
             connection.read_response(**options)
         except Exception as error:
             if not connection.is_connected:
                 raise
-            refused[key] = error
+            refused[one] = error
     return refused
 
 
-def _packed(entries: Mapping[str, Sequence[bytes]]) -> bytes:
-    """Return the commands as Redis's protocol has them, each list's own.
-
-    redis-py's function for it takes more time than all else that a large batch needs.
-    """
+def _packed(lists: Iterable[Pushed]) -> bytes:
+    """Return the commands as Redis's protocol has them, each list's own."""
     parts: list[bytes] = []
-    for key, added in entries.items():
-        name = key.encode()
-        words = len(added) + 2
+    for one in lists:
+        name, words = one.key.encode(), len(one.places) + 2
         parts.append(b"*%d\r\n$5\r\nLPUSH\r\n$%d\r\n%b" % (words, len(name), name))
-        for entry in added:
+        for _, entry in zip(one.places, one.entries, strict=True):
             parts += (b"\r\n$%d\r\n" % len(entry), entry)
         parts.append(b"\r\n")
     return b"".join(parts)
@@ -200,19 +275,22 @@ def _template(
         body, tag = entry["body"], entry["properties"]["delivery_tag"]
         gaps = {json.dumps(mark): mark for mark in MARKS}
         gaps |= {json.dumps(body): BODY, json.dumps(tag): TAG}
+        gaps |= {json.dumps(recipe.headers["task"]): NAME}
         pieces = re.split(f"({'|'.join(map(re.escape, gaps))})", written.decode())
         text = "".join(
-            "%s" if piece in gaps else piece.replace("%", "%%") for piece in pieces
+            "%b" if piece in gaps else piece.replace("%", "%%") for piece in pieces
         )
         template = Template(
             key=recipe.routing_key,
-            text=text.replace(json.dumps(key), json.dumps(recipe.routing_key)),
-            gaps=itemgetter(*(gaps[piece] for piece in pieces if piece in gaps)),
+            text=text.replace(json.dumps(key), json.dumps(recipe.routing_key)).encode(),
+            gaps=tuple(gaps[piece] for piece in pieces if piece in gaps),
+            around=recipe.body,
         )
-        fillings = {mark: json.dumps(value) for mark, value in _AWKWARD.items()}
-        fillings[BODY] = Bodies().as_json(recipe, _AWKWARD[TEXT])
-        fillings[TAG] = json.dumps(awkward["properties"]["delivery_tag"])
-        again = template.fill(fillings)
+        fillings = {mark: _bytes(value) for mark, value in _AWKWARD.items()}
+        fillings[BODY] = next(bodies(recipe.body, [_AWKWARD[TEXT]], [""]))
+        fillings[TAG] = _bytes(awkward["properties"]["delivery_tag"])
+        fillings[NAME] = _bytes(recipe.headers["task"])
+        again = template.text % tuple(fillings[mark] for mark in template.gaps)
     except (ValueError, KeyError, TypeError):
         return None
     is_proven = again == proof.replace(
