@@ -57,7 +57,7 @@ class PlainHost:
 
     def delivery(self, name: Delivery) -> Announcing:
         """Return the one way there is."""
-        return Announcing(self.publisher, self.application)
+        return Announcing(self)
 
     def claims(self, sender: object) -> None:
         """Leave it open whose event it is."""

@@ -23,7 +23,7 @@ from signal_tasks.delivery.announcing import (
     tell_withdrawn,
 )
 from tests.envelopes import envelope
-from tests.hosts import RecordingPublisher
+from tests.hosts import PlainHost, RecordingPublisher
 
 EVENTS = [envelope("one"), envelope("two"), envelope("one", "pack")]
 
@@ -58,7 +58,7 @@ def test_each_event_that_was_taken_is_reported(
     publisher: RecordingPublisher, told: list[tuple[str, Any]]
 ) -> None:
     """One report tells of an event and of all its receivers."""
-    Announcing(publisher, "shop").publish(EVENTS)
+    Announcing(PlainHost(publisher=publisher)).publish(EVENTS)
 
     assert publisher.batches == [EVENTS]
     assert [(name, one.event_id, one.receivers) for name, one in told] == [
@@ -74,7 +74,7 @@ def test_event_that_was_not_taken_is_not_reported(
     publisher.error = PublishError("gone", receivers=("bill",))
 
     with pytest.raises(PublishError):
-        Announcing(publisher, "shop").publish(EVENTS)
+        Announcing(PlainHost(publisher=publisher)).publish(EVENTS)
 
     assert told == []
 
@@ -86,7 +86,7 @@ def test_event_that_was_taken_with_others_that_were_not_is_reported(
     publisher.error = PublishError("gone", receivers=("pack",))
 
     with pytest.raises(PublishError):
-        Announcing(publisher, "shop").publish(EVENTS)
+        Announcing(PlainHost(publisher=publisher)).publish(EVENTS)
 
     assert [(name, one.event_id) for name, one in told] == [("event-published", "two")]
 

@@ -24,6 +24,7 @@ from signal_tasks import (
     event_spooled,
 )
 from signal_tasks.delivery.deliveries import BufferSettings, Deliveries
+from signal_tasks.envelope import Seal
 from signal_tasks.signals import DispatchFailed, EventSpooled
 from signal_tasks.store import Store
 from tests.in_memory import KEY, Broker
@@ -366,7 +367,7 @@ class TestBuffered:
             raise MemoryError
 
         signal.send()
-        monkeypatch.setattr(bridge.codec, "encode", fail)
+        monkeypatch.setattr(Seal, "seal", fail)
         with dispatch_failed.connected_to(note):
             flush()
 

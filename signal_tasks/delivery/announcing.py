@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from ..envelope import Envelope
 from ..exceptions import DispatchError, PublishError, SignalTasksError
@@ -29,38 +30,50 @@ _logger = logging.getLogger(__name__)
 _BATCH = 100
 
 
+class Sender(Protocol):
+    """An application, as far as it is told of here."""
+
+    @property
+    def application(self) -> object:
+        """What observers know it by."""
+        ...
+
+    @property
+    def publisher(self) -> Publisher:
+        """The way to its broker of now, for its Celery app may change."""
+        ...
+
+
 class Announcing:
-    """Reports the events whose envelopes a publisher has taken.
+    """Reports the events whose envelopes an application's publisher has taken.
 
     Args:
-        publisher: Takes them.
-        application: Whose events they are.
+        sender: The application.
     """
 
-    def __init__(self, publisher: Publisher, application: object) -> None:
-        self._publisher = publisher
-        self._application = application
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Pass *envelopes* on."""
         try:
-            self._publisher.publish(envelopes)
+            self._sender.publisher.publish(envelopes)
         except PublishError as error:
             self._tell(envelopes, error)
             raise
-        self._tell(envelopes, None)
+        if event_published.receivers:
+            self._tell(envelopes, None)
 
     def _tell(self, envelopes: Sequence[Envelope], error: PublishError | None) -> None:
-        if event_published.receivers:
-            for event in events_of(envelopes):
-                if any(_is_held_back(one, error) for one in event):
-                    continue
-                details = EventPublished(
-                    event_id=event[0].id,
-                    signal=event[0].signal,
-                    receivers=names_in(event),
-                )
-                report(event_published, self._application, details)
+        for event in events_of(envelopes):
+            if any(_is_held_back(one, error) for one in event):
+                continue
+            details = EventPublished(
+                event_id=event[0].id,
+                signal=event[0].signal,
+                receivers=names_in(event),
+            )
+            report(event_published, self._sender.application, details)
 
 
 class Unattended:

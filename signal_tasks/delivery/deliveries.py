@@ -5,7 +5,7 @@ In: the name of a delivery. Out: the publisher that so delivers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -143,7 +143,7 @@ class Deliveries:
     @property
     def plain(self) -> Publisher:
         """The way that keeps nothing, and raises what the broker did not take."""
-        return Announcing(_Current(self._sender), self._sender.application)
+        return Announcing(self._sender)
 
     def relaying(self, settings: RelaySettings) -> Relaying:
         """Return what publishes the rows of the application's outbox.
@@ -214,16 +214,6 @@ class Deliveries:
                 "Bridge(celery_app, store=Store('postgresql+psycopg://...'))."
             )
         return store
-
-
-class _Current:
-    """The publisher that an application has now, for its Celery app may change."""
-
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-
-    def publish(self, envelopes: Sequence[Envelope]) -> None:
-        self._sender.publisher.publish(envelopes)
 
 
 def settling(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
-from flask import Flask, current_app, has_app_context
+from flask import Flask, current_app
 from flask.ctx import AppContext
 from werkzeug.local import LocalProxy
 
@@ -59,7 +60,7 @@ class FlaskHost:
         self._publishing = self.celery_app, self._new_publisher()
         self._worker_relay = WorkerRelay(self)
         self._store: Store | None = None
-        self._sealing: tuple[tuple[str | bytes, ...], Seal] | None = None
+        self._sealing: tuple[object, object, Seal] | None = None
         self._warm_up: WarmUp | None = None
 
     @property
@@ -86,18 +87,21 @@ class FlaskHost:
     @property
     def seal(self) -> Seal:
         """Signs with the app's keys of now; several may change at run time."""
-        keys = _secret_keys(self._app)
-        # Both at once, for another thread must not get the new keys' old seal.
+        config = config_of(self._app)
+        key, fallbacks = config.get("SECRET_KEY"), config.get("SECRET_KEY_FALLBACKS")
+        # All at once, for another thread must not get the new keys' old seal.
         sealing = self._sealing
-        if sealing is None or sealing[0] != keys:
-            sealing = self._sealing = keys, self._new_seal(keys)
-        return sealing[1]
+        if sealing is None or sealing[0] != key or sealing[1] != fallbacks:
+            seal = self._new_seal(_secret_keys(self._app))
+            # A copy, for the list itself may be changed.
+            sealing = self._sealing = key, copy(fallbacks), seal
+        return sealing[2]
 
     @property
     def publisher(self) -> CeleryPublisher:
         """The way to the broker of the app's Celery app."""
         celery_app, publisher = self._publishing
-        if self.celery_app is not celery_app:
+        if self._app.extensions["celery"] is not celery_app:
             self._bridge.attach(self)
             publisher = self._new_publisher()
             self._publishing = self.celery_app, publisher
@@ -161,6 +165,9 @@ class FlaskHost:
     @property
     def default_delivery(self) -> Delivery:
         """The delivery of receivers that name none, as configured."""
+        # Most apps name none, and it is asked for at each send.
+        if config_of(self._app).get("SIGNAL_TASKS_DELIVERY") is None:
+            return "direct"
         return self._settings.delivery
 
     @property
@@ -215,9 +222,10 @@ class FlaskHost:
             sender = object_behind(sender)
         if isinstance(sender, Flask):
             return sender is self._app
-        if has_app_context():
+        try:
             return object_behind(current_app) is self._app
-        return None
+        except RuntimeError:  # there is no context
+            return None
 
     def context(self) -> AbstractContextManager[object]:
         """Enter a new context of the app, and close the handler's session in the end."""
