@@ -14,7 +14,13 @@ from queue import SimpleQueue
 import pytest
 
 from signal_tasks import BufferFullError, PublishError, dispatch_failed
-from signal_tasks.delivery.buffer import Buffer, WhenFull
+from signal_tasks.delivery import buffer as buffer_module
+from signal_tasks.delivery.buffer import (
+    Buffer,
+    WhenFull,
+    _look_again_and_again,
+    _Waiting,
+)
 from signal_tasks.envelope import Envelope
 from signal_tasks.signals import DispatchFailed
 from tests.envelopes import envelope
@@ -257,3 +263,27 @@ def test_orderly_end_flushes() -> None:
     ).stdout
 
     assert output.split() == ["one", "two"]
+
+
+class LateEvent(_Waiting):
+    """Gets an event just when the thread has stopped to look for any."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "is_awake" and hasattr(self, "wake"):
+            self.events.append(list)
+
+
+def test_event_that_comes_while_the_thread_falls_asleep_wakes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever found it awake has not woken it, so it wakes itself."""
+    monkeypatch.setattr(buffer_module, "_AWAKE_SECONDS", 0)
+    waiting = LateEvent()
+    waiting.wake.clear()
+
+    _look_again_and_again(weakref.ref(make_buffer(Receiving())), waiting)
+
+    assert waiting.wake.is_set()
