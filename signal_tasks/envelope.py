@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -145,6 +145,22 @@ class Envelopes(Sequence[Envelope]):
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self.own)
+
+    def __iter__(self) -> Iterator[Envelope]:
+        """Make them one after the other."""
+        return map(
+            Envelope,
+            repeat(self.id),
+            repeat(self.signal),
+            self.receivers,
+            repeat(self.sent_at),
+            repeat(self.payload),
+            repeat(self.shared),
+            self.own,
+            repeat(self.trail),
+            repeat(self.context),
+            [receiver in self.kept for receiver in self.receivers],
+        )
 
     @overload
     def __getitem__(self, index: int) -> Envelope: ...

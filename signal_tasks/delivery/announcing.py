@@ -26,8 +26,8 @@ from ..signals import (
 
 _logger = logging.getLogger(__name__)
 
-# A publisher has a time for all that it is given at once.
-_BATCH = 100
+BATCH_SIZE = 100
+"""How many envelopes leave at once: a publisher has a time for all of them together."""
 
 
 class Sender(Protocol):
@@ -90,8 +90,9 @@ class Unattended:
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Pass *envelopes* on; log and report those that do not leave."""
-        for start in range(0, len(envelopes), _BATCH):
-            batch = envelopes[start : start + _BATCH]
+        for start in range(0, len(envelopes), BATCH_SIZE):
+            is_whole = len(envelopes) <= BATCH_SIZE
+            batch = envelopes if is_whole else envelopes[start : start + BATCH_SIZE]
             try:
                 self._publisher.publish(batch)
             except SignalTasksError as error:

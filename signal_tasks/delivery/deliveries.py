@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from celery.signals import worker_process_shutdown
 
-from ..envelope import Envelope
 from ..exceptions import ConfigurationError
 from ..host import Publisher
 from ..references import Database
@@ -23,16 +22,13 @@ from ..settlement import Settlement
 from ..typing import Delivery
 from .announcing import Announcing, Unattended
 from .buffer import Buffer, WhenFull
-from .gathering import Gathering
+from .gathering import Basket, Gathering
 from .spool import Spool
 
 if TYPE_CHECKING:
     from ..store import Store
 
 BUFFER_SIZE = 10_000
-
-Basket = Callable[[], list[Envelope] | None]
-"""Returns the envelopes that the current request has gathered; None outside one."""
 
 
 class Sender(Protocol):
@@ -95,7 +91,7 @@ class Deliveries:
         self,
         sender: Sender,
         *,
-        basket: Basket = lambda: None,
+        basket: Callable[[], Basket | None] = lambda: None,
         buffer: Callable[[], BufferSettings] = BufferSettings,
     ) -> None:
         self._sender = sender

@@ -5,10 +5,15 @@ In: envelopes, one event after the other. Out: all of them, in order, to a publi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from ..envelope import Envelope
 from ..host import Publisher
+from .announcing import BATCH_SIZE
+
+Basket: TypeAlias = list[Sequence[Envelope]]
+"""What a request has gathered, by event."""
 
 
 class Gathering:
@@ -16,11 +21,11 @@ class Gathering:
 
     Args:
         publisher: Gets them where there is no request to gather them.
-        basket: Returns the list of the request that runs now; None where none does.
+        basket: Returns that of the request that runs now; None where none does.
     """
 
     def __init__(
-        self, publisher: Publisher, basket: Callable[[], list[Envelope] | None]
+        self, publisher: Publisher, basket: Callable[[], Basket | None]
     ) -> None:
         self._publisher = publisher
         self._basket = basket
@@ -31,4 +36,22 @@ class Gathering:
         if basket is None:
             self._publisher.publish(envelopes)
         else:
-            basket.extend(envelopes)
+            basket.append(envelopes)
+
+
+def batches_of(basket: Iterable[Sequence[Envelope]]) -> Iterator[Sequence[Envelope]]:
+    """Put events together, as many as leave at once.
+
+    One that fills a batch is left as it is, for a publisher makes less of it then.
+    """
+    batch: list[Envelope] = []
+    for envelopes in basket:
+        if batch and len(batch) + len(envelopes) > BATCH_SIZE:
+            yield batch
+            batch = []
+        if len(envelopes) < BATCH_SIZE:
+            batch.extend(envelopes)
+        else:
+            yield envelopes
+    if batch:
+        yield batch

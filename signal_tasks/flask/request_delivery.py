@@ -10,7 +10,7 @@ from flask import Flask, has_request_context, request
 from flask.globals import app_ctx
 
 from ..delivery.announcing import tell_withdrawn
-from ..envelope import Envelope
+from ..delivery.gathering import Basket, batches_of
 from ..host import Publisher
 
 _GATHERED: Final = "signal_tasks.gathered"
@@ -23,27 +23,25 @@ class Baskets:
     def __init__(self) -> None:
         # Flask leaves out what tears a request down after a function that failed, and
         # then tears down the context of the app all the same.
-        self._open: WeakKeyDictionary[object, list[list[Envelope]]] = (
-            WeakKeyDictionary()
-        )
+        self._open: WeakKeyDictionary[object, list[Basket]] = WeakKeyDictionary()
 
-    def current(self) -> list[Envelope] | None:
-        """Return the list of the request that runs; None without one, or after it."""
+    def current(self) -> Basket | None:
+        """Return that of the request that runs; None without one, or after it."""
         if not has_request_context() or _OVER in request.environ:
             return None
-        gathered: list[Envelope] | None = request.environ.get(_GATHERED)
+        gathered: Basket | None = request.environ.get(_GATHERED)
         if gathered is None:
             gathered = request.environ[_GATHERED] = []
             self._open.setdefault(_current_context(), []).append(gathered)
         return gathered
 
-    def close(self) -> list[Envelope]:
+    def close(self) -> Basket:
         """Return what the request that ends has gathered, which gathers no more."""
         request.environ[_OVER] = True
-        gathered: list[Envelope] = request.environ.pop(_GATHERED, [])
+        gathered: Basket = request.environ.pop(_GATHERED, [])
         return _emptied(gathered)
 
-    def left(self) -> list[Envelope]:
+    def left(self) -> Basket:
         """Return what is left of requests that were not torn down to their end."""
         if not self._open:
             return []
@@ -69,13 +67,15 @@ def publish_after_requests(
         drops: Tells whether an exception that nobody handled takes them along.
     """
 
-    def publish(gathered: list[Envelope], error: BaseException | None) -> None:
+    def publish(gathered: Basket, error: BaseException | None) -> None:
         if not gathered:
             return
         if error is not None and drops():
-            tell_withdrawn(app, gathered)
-        else:
-            publisher().publish(gathered)
+            tell_withdrawn(app, [one for envelopes in gathered for one in envelopes])
+            return
+        way = publisher()
+        for batch in batches_of(gathered):
+            way.publish(batch)
 
     def close(error: BaseException | None) -> None:
         publish(baskets.close(), error)
@@ -87,10 +87,10 @@ def publish_after_requests(
     app.teardown_appcontext(close_others)
 
 
-def _emptied(gathered: list[Envelope]) -> list[Envelope]:
-    envelopes = list(gathered)
+def _emptied(gathered: Basket) -> Basket:
+    events = list(gathered)
     gathered.clear()
-    return envelopes
+    return events
 
 
 def _current_context() -> object:
