@@ -12,10 +12,10 @@ functions that were registered.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from threading import Lock
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 from .exceptions import DecodeError, EncodeError, RegistrationError
 from .faults import FormError, Step, field_step, key_step, type_name
@@ -426,25 +426,31 @@ class Codec:
         return self._decode(content, depth)
 
 
-# Any, here and below, for checkers do not follow that the type was asked for.
-def is_plain(value: Any) -> TypeGuard[JSONValue]:
-    """Tell whether *value* holds nothing and is its own JSON tree.
+def are_plain(values: Iterable[object]) -> bool:
+    """Tell whether each of *values* holds nothing and is its own JSON tree.
 
-    It may say no where :meth:`Codec.encode` would return the value all the same.
+    It may say no where :meth:`Codec.encode` would return the same values all the same;
+    nothing is called then that anybody has registered.
     """
-    if type(value) is str:
-        return bool(value.isascii())
-    if type(value) is int:
-        return bool(_MIN_INT <= value <= _MAX_INT)
-    if type(value) is float:
-        return isfinite(value)
-    return value is None or type(value) is bool
+    for value in values:
+        if type(value) is str:
+            if not value.isascii():
+                return False
+        elif type(value) is int:
+            if not _MIN_INT <= value <= _MAX_INT:
+                return False
+        elif type(value) is float:
+            if not isfinite(value):
+                return False
+        elif value is not None and type(value) is not bool:
+            return False
+    return True
 
 
 def plain_entries(entries: Mapping[str, object]) -> dict[str, JSONValue] | None:
     """Return *entries* where they are their own JSON tree, as those of most events are.
 
-    None where they may not be; nothing is called then that anybody has registered.
+    None where they may not be, as with :func:`are_plain`.
     """
     kind: type[object] = type(entries)
     if kind is not dict or not _NAMES.issuperset(map(type, entries)):
@@ -453,7 +459,7 @@ def plain_entries(entries: Mapping[str, object]) -> dict[str, JSONValue] | None:
     if "~" in names or not names.isascii():
         return None
     plain: Any = entries
-    return plain if all(map(is_plain, plain.values())) else None
+    return plain if are_plain(plain.values()) else None
 
 
 def _check_is_free(cls: object, tag: str | None) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from .audience import Audience, Group, groups_of
-from .codec import Codec, is_plain, plain_entries
+from .codec import Codec, are_plain, plain_entries
 from .contexts import Contexts
 from .delivery.announcing import log_failure, tell_failure
 from .envelope import Envelope
@@ -242,9 +243,9 @@ class _Departure:
     def _payload(
         self, kwargs: Mapping[str, object], missing: MissingPolicy
     ) -> dict[str, JSONValue]:
-        sender = self._sending.sender
+        sender: Any = self._sending.sender
         plain = plain_entries(kwargs)
-        if plain is not None and is_plain(sender):
+        if plain is not None and are_plain((sender,)):
             return {"sender": sender, "kwargs": plain}
         with sending(missing, self._host.database):
             return {

@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import repeat
+from json.encoder import encode_basestring_ascii as _quoted
 from types import MappingProxyType
 from typing import NamedTuple, TypeGuard, overload
 
@@ -231,7 +232,7 @@ class Seal:
         """
         # By hand, for the encoder takes its time for each dict that there is.
         shared = (
-            f'{{"v":{VERSION},"id":{_dump(id)},"signal":{_dump(signal)},'
+            f'{{"v":{VERSION},"id":{_quoted(id)},"signal":{_quoted(signal)},'
             f'"sent_at":"{sent_at.isoformat()}",'
             f'"trail":{_dump(trail) if trail else "[]"},"payload":{_dump(payload)},'
             f'"context":{_dump(context) if context else "{}"}'
@@ -338,7 +339,7 @@ def _keys_in(value: object) -> tuple[str | bytes, ...] | None:
 def _own_parts(receivers: tuple[str, ...], kept: frozenset[str]) -> Sequence[str]:
     """Return what stands in each one's envelopes alone, but for the signature."""
     return [
-        f',"receiver":{_dump(receiver)}{_KEPT if receiver in kept else ""}'
+        f',"receiver":{_quoted(receiver)}{_KEPT if receiver in kept else ""}'
         for receiver in receivers
     ]
 

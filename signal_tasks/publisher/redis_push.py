@@ -15,7 +15,6 @@ import re
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
@@ -102,8 +101,9 @@ def _columns(
         texts = bodies(around, repeat(event.shared), event.own)
     else:
         ids, signals, receivers, _, _, shared, own, *_ = zip(*envelopes, strict=True)
-        event_ids = list(map(_bytes, ids))
-        argsreprs = list(map(_argsrepr, ids, signals))
+        events = dict(zip(ids, signals, strict=True))
+        known = {one: (_bytes(one), _argsrepr(one, events[one])) for one in events}
+        event_ids, argsreprs = zip(*[known[one] for one in ids], strict=True)
         texts = bodies(around, shared, own)
     return {
         EVENT_ID: event_ids,
@@ -135,12 +135,10 @@ def bodies(
         yield b'"%b%b"' % (encoded, b2a_base64(tail, newline=False))
 
 
-@lru_cache(maxsize=16)  # the same for all messages of an event
 def _argsrepr(event_id: str, signal: str) -> bytes:
     return quoted(argsrepr(event_id, signal)).encode()
 
 
-@lru_cache(maxsize=16)
 def _bytes(value: str | None) -> bytes:
     """Return *value* as JSON."""
     return b"null" if value is None else quoted(value).encode()
