@@ -22,7 +22,7 @@ from signal_tasks.publisher import redis_push
 from signal_tasks.publisher.recipes import Recipe
 from signal_tasks.publisher.redis_push import Pushed, bodies
 from tests.in_memory import KEY, Broker, new_celery_app
-from tests.test_recipes import common, watched
+from tests.test_recipes import common, needed, watched
 
 PATIENCE_SECONDS = 4
 
@@ -83,7 +83,7 @@ def plain(entry: bytes) -> dict[str, Any]:
         **message,
         "body": body[1:],
         "headers": common(message["headers"]),
-        "properties": common(message["properties"]),
+        "properties": needed(message["properties"]),
     }
 
 

@@ -29,10 +29,11 @@ TEXT, TASK_ID, ROOT_ID, PARENT_ID, EVENT_ID, ARGSREPR = MARKS = (
     "<arguments>",
 )
 
-#: Celery's arguments of kombu's ``Producer.publish()`` that a recipe has in another form.
+#: Celery's arguments of kombu's ``Producer.publish()`` that a recipe has in another form,
+#: and its own that stand in the headers and that nobody reads among the properties.
 _REFORMED: Final = frozenset(
     {"headers", "declare", "retry", "retry_policy", "timeout", "confirm_timeout"}
-    | {"serializer", "compression", "exchange", "routing_key"}
+    | {"serializer", "compression", "exchange", "routing_key", "argsrepr", "kwargsrepr"}
 )
 
 
