@@ -20,7 +20,7 @@ from ..envelope import Envelope
 from ..exceptions import BufferFullError
 from ..host import Publisher
 from ..per_process import PerProcess
-from .announcing import events_of, failure_of, tell_failure
+from .announcing import BATCH_SIZE, events_of, failure_of, tell_failure
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ _AWAKE_SECONDS = 1.0
 
 # After how long one that sleeps asks whether its buffer is still there.
 _SLEEP_SECONDS = 1.0
-_BATCH = 100
 
 
 class _Waiting:
@@ -143,10 +142,14 @@ class Buffer:
         return thread
 
 
-def _take(events: deque[Callable[[], Sequence[Envelope]]]) -> list[Envelope]:
+def _take(events: deque[Callable[[], Sequence[Envelope]]]) -> Sequence[Envelope]:
+    """Return envelopes of some events; a publisher makes less of one that is alone."""
     batch: list[Envelope] = []
-    while events and len(batch) < _BATCH:
-        batch += events.popleft()()
+    while events and len(batch) < BATCH_SIZE:
+        envelopes = events.popleft()()
+        if not (batch or events):
+            return envelopes
+        batch += envelopes
     return batch
 
 
