@@ -20,7 +20,7 @@ from ..relay.relay import drain
 from ..relay.relaying import Relaying, RelaySettings
 from ..settlement import Settlement
 from ..typing import Delivery
-from .announcing import Announcing, Unattended
+from .announcing import Announcing, Sender, Unattended
 from .buffer import Buffer, WhenFull
 from .gathering import Basket, Gathering
 from .spool import Spool
@@ -31,18 +31,8 @@ if TYPE_CHECKING:
 BUFFER_SIZE = 10_000
 
 
-class Sender(Protocol):
-    """What the deliveries want to know of the application."""
-
-    @property
-    def application(self) -> object:
-        """What observers know it by."""
-        ...
-
-    @property
-    def publisher(self) -> Publisher:
-        """The way to its broker of now."""
-        ...
+class DeliveringSender(Sender, Protocol):
+    """What the deliveries want to know of the application besides."""
 
     @property
     def raises(self) -> bool:
@@ -89,7 +79,7 @@ class Deliveries:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: DeliveringSender,
         *,
         basket: Callable[[], Basket | None] = lambda: None,
         buffer: Callable[[], BufferSettings] = BufferSettings,
