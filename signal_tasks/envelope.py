@@ -137,15 +137,23 @@ class Envelopes(Sequence[Envelope]):
     context: Mapping[str, JSONValue] = field(repr=False)
     shared: str = field(repr=False)
     receivers: tuple[str, ...]
-    own: Sequence[str] = field(repr=False)
-    """What follows :attr:`shared` in the text of each."""
-
-    kept: Collection[str]
+    kept: frozenset[str]
     """For which of the receivers a row of the outbox stands."""
+
+    signatures: Sequence[str] = field(repr=False)
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self.own)
+        return len(self.receivers)
+
+    @property
+    def escaped(self) -> list[str]:
+        """What follows :attr:`shared` in the text of each, inside a JSON string."""
+        parts = _escaped_parts(self.receivers, self.kept)
+        return [
+            f'{part}{signature}\\"}}'
+            for part, signature in zip(parts, self.signatures, strict=True)
+        ]
 
     def __iter__(self) -> Iterator[Envelope]:
         """Make them one after the other."""
@@ -157,7 +165,7 @@ class Envelopes(Sequence[Envelope]):
             repeat(self.sent_at),
             repeat(self.payload),
             repeat(self.shared),
-            self.own,
+            map(self._own, range(len(self))),
             repeat(self.trail),
             repeat(self.context),
             [receiver in self.kept for receiver in self.receivers],
@@ -181,11 +189,15 @@ class Envelopes(Sequence[Envelope]):
             self.sent_at,
             self.payload,
             self.shared,
-            self.own[index],
+            self._own(index),
             self.trail,
             self.context,
             receiver in self.kept,
         )
+
+    def _own(self, index: int) -> str:
+        part = _own_parts(self.receivers, self.kept)[index]
+        return f'{part}{_SEPARATOR}{self.signatures[index]}"}}'
 
 
 class Seal:
@@ -237,17 +249,16 @@ class Seal:
             f'"trail":{_dump(trail) if trail else "[]"},"payload":{_dump(payload)},'
             f'"context":{_dump(context) if context else "{}"}'
         )
-        names = tuple(receivers)
-        parts = _own_parts(names, frozenset(kept))
-        signed = (
-            self._signatures.sign(shared, parts) if self._signatures else repeat("")
+        to, those_kept = tuple(receivers), frozenset(kept)
+        parts = _own_parts(to, those_kept)
+        signatures = (
+            self._signatures.sign(shared, parts)
+            if self._signatures
+            else [""] * len(parts)
         )
-        own = [
-            f'{part}{_SEPARATOR}{signature}"}}'
-            for part, signature in zip(parts, signed, strict=False)
-        ]
         return Envelopes(
-            id, signal, sent_at, payload, trail, context, shared, names, own, kept
+            *(id, signal, sent_at, payload, trail, context),
+            *(shared, to, those_kept, signatures),
         )
 
     def open(self, text: object) -> Envelope:
@@ -341,6 +352,14 @@ def _own_parts(receivers: tuple[str, ...], kept: frozenset[str]) -> Sequence[str
     return [
         f',"receiver":{_quoted(receiver)}{_KEPT if receiver in kept else ""}'
         for receiver in receivers
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _escaped_parts(receivers: tuple[str, ...], kept: frozenset[str]) -> Sequence[str]:
+    """Return the same, up to the signature, as it stands inside a JSON string."""
+    return [
+        _quoted(f"{part}{_SEPARATOR}")[1:-1] for part in _own_parts(receivers, kept)
     ]
 
 

@@ -348,7 +348,8 @@ def test_body_is_as_kombu_encodes_it(text: str, receiver: str) -> None:
     )
     rests = ("", f',"receiver":{json.dumps(receiver)}}}', ',"receiver":"b"}')
 
-    encoded = bodies(recipe.body, [text, text, text[:3]], rests)
+    escaped = [json.dumps(one)[1:-1] for one in rests]
+    encoded = bodies(recipe.body, [text, text, text[:3]], escaped)
 
     texts = [text + rests[0], text + rests[1], text[:3] + rests[2]]
     assert [b64decode(json.loads(one)).decode() for one in encoded] == [

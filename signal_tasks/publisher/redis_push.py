@@ -13,8 +13,9 @@ import json
 import os
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
@@ -55,10 +56,9 @@ class Template:
     key: str
     """The list's."""
 
-    text: bytes
-
+    pieces: tuple[bytes, ...]
     gaps: tuple[str, ...]
-    """What stands in each gap, in order: marks, and those above."""
+    """What stands after each piece but the last, in order: marks, and those above."""
 
     around: tuple[str, str]
     """What stands in a body before and after the envelope's text."""
@@ -86,8 +86,15 @@ class Template:
             TAG: [f'"{tag}-{number}"'.encode() for number in range(len(ids))],
             **_columns(envelopes, self.around),
         }
-        rows = zip(*[columns[gap] for gap in self.gaps], strict=False)
-        return map(self.text.__mod__, rows)
+        return self.filled(columns)
+
+    def filled(self, columns: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
+        """Put entries together, as many as there are values in the shortest column."""
+        first, *others = self.pieces
+        rows: list[Iterable[bytes]] = [repeat(first)]
+        for gap, piece in zip(self.gaps, others, strict=True):
+            rows += (columns[gap], repeat(piece))
+        return map(b"".join, zip(*rows, strict=False))
 
 
 def _columns(
@@ -98,40 +105,47 @@ def _columns(
         event, receivers = envelopes, envelopes.receivers
         event_ids: Iterable[bytes] = repeat(_bytes(event.id))
         argsreprs: Iterable[bytes] = repeat(_argsrepr(event.id, event.signal))
-        texts = bodies(around, repeat(event.shared), event.own)
+        texts = bodies(around, repeat(event.shared), event.escaped)
+        names = _names(receivers)
     else:
         ids, signals, receivers, _, _, shared, own, *_ = zip(*envelopes, strict=True)
         events = dict(zip(ids, signals, strict=True))
         known = {one: (_bytes(one), _argsrepr(one, events[one])) for one in events}
         event_ids, argsreprs = zip(*[known[one] for one in ids], strict=True)
-        texts = bodies(around, shared, own)
+        texts = bodies(around, shared, [quoted(one)[1:-1] for one in own])
+        names = list(map(_bytes, receivers))
     return {
         EVENT_ID: event_ids,
         ARGSREPR: argsreprs,
-        NAME: [quoted(one).encode() for one in receivers],
+        NAME: names,
         BODY: texts,
     }
 
 
+@lru_cache(maxsize=1024)  # there are as many as signals
+def _names(receivers: tuple[str, ...]) -> Sequence[bytes]:
+    return list(map(_bytes, receivers))
+
+
 def bodies(
-    around: tuple[str, str], shared: Iterable[str], own: Iterable[str]
+    around: tuple[str, str], shared: Iterable[str], escaped: Iterable[str]
 ) -> Iterator[bytes]:
     """Make bodies as kombu writes them into entries: in base64, as JSON strings.
 
     Args:
         around: What stands before and after the text of an envelope.
         shared: How each one's text begins; for those of an event that is encoded once.
-        own: The rest of each one's text.
+        escaped: The rest of each one's text, as it stands inside a JSON string.
     """
     before, after = around
     encoded_start, encoded, left = None, b"", ""
-    for start, rest in zip(shared, own, strict=False):
+    for start, rest in zip(shared, escaped, strict=False):
         if start is not encoded_start:
             head = f"{before}{quoted(start)[:-1]}"
             whole = len(head) - len(head) % 3  # base64 takes three characters at a time
             encoded = b2a_base64(head[:whole].encode(), newline=False)
             encoded_start, left = start, head[whole:]
-        tail = f"{left}{quoted(rest)[1:]}{after}".encode()
+        tail = f'{left}{rest}"{after}'.encode()
         yield b'"%b%b"' % (encoded, b2a_base64(tail, newline=False))
 
 
@@ -275,23 +289,21 @@ def _template(
         gaps |= {json.dumps(body): BODY, json.dumps(tag): TAG}
         gaps |= {json.dumps(recipe.headers["task"]): NAME}
         pieces = re.split(f"({'|'.join(map(re.escape, gaps))})", written.decode())
-        text = "".join(
-            "%b" if piece in gaps else piece.replace("%", "%%") for piece in pieces
-        )
+        own, ours = json.dumps(key), json.dumps(recipe.routing_key)
         template = Template(
             key=recipe.routing_key,
-            text=text.replace(json.dumps(key), json.dumps(recipe.routing_key)).encode(),
-            gaps=tuple(gaps[piece] for piece in pieces if piece in gaps),
+            pieces=tuple(one.replace(own, ours).encode() for one in pieces[::2]),
+            gaps=tuple(gaps[one] for one in pieces[1::2]),
             around=recipe.body,
         )
-        fillings = {mark: _bytes(value) for mark, value in _AWKWARD.items()}
-        fillings[BODY] = next(bodies(recipe.body, [_AWKWARD[TEXT]], [""]))
-        fillings[TAG] = _bytes(awkward["properties"]["delivery_tag"])
-        fillings[NAME] = _bytes(recipe.headers["task"])
-        again = template.text % tuple(fillings[mark] for mark in template.gaps)
+        columns: dict[str, Iterable[bytes]] = {
+            **{mark: [_bytes(value)] for mark, value in _AWKWARD.items()},
+            BODY: bodies(recipe.body, [_AWKWARD[TEXT]], [""]),
+            TAG: [_bytes(awkward["properties"]["delivery_tag"])],
+            NAME: [_bytes(recipe.headers["task"])],
+        }
+        (again,) = template.filled(columns)
     except (ValueError, KeyError, TypeError):
         return None
-    is_proven = again == proof.replace(
-        json.dumps(key).encode(), json.dumps(recipe.routing_key).encode()
-    )
+    is_proven = again == proof.replace(own.encode(), ours.encode())
     return template if is_proven else None
