@@ -10,6 +10,8 @@ from celery import Celery
 from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
+from .redis_client import publish_over
+
 Clock = Callable[[], float]
 
 #: One attempt for each of the broker's addresses, without a pause.
@@ -63,6 +65,7 @@ class Line:
             self.close()
             raise
         self.producer: Producer = celery_app.amqp.Producer(self.channel)
+        self._can_batch = getattr(self.producer, "supports_batch_publish", False)
 
     def check(self) -> None:
         """Make sure that redis-py does not have to connect again, which it would do.
@@ -79,7 +82,7 @@ class Line:
         Where it cannot do that, it sends each at once.
         """
         producer: Any = self.producer
-        if size > 1 and getattr(producer, "supports_batch_publish", False):
+        if size > 1 and self._can_batch:
             batch: AbstractContextManager[object] = producer.batch(size)
             return batch
         return nullcontext()
@@ -88,6 +91,7 @@ class Line:
         """Make sure that *queues* are there, once on each line."""
         for queue in queues:
             if queue.name not in self._declared:
+                self.check()
                 self.producer.maybe_declare(queue)
                 self._declared.add(queue.name)
 
@@ -203,10 +207,9 @@ class Line:
     def _find_redis(self) -> Any:
         if self.connection.transport.driver_type != "redis":
             return None
-        # Connected now, in time, and not at the first send.
-        with self.channel.conn_or_acquire() as client:
-            client.ping()
-        return self.channel.client.client().connection
+        connection = self.channel.client.client().connection
+        publish_over(connection, self.channel)
+        return connection
 
     def _confirm(self, tag: int, multiple: bool) -> None:
         if not multiple:
