@@ -11,6 +11,7 @@ from dataclasses import replace
 from signal_tasks import ConfigurationError
 
 from . import (
+    instructions,
     memory,
     no_receiver,
     requests_per_second,
@@ -58,6 +59,7 @@ def _measure(options: Options, place: Place) -> Report:
         report.write(options.output)
     small = replace(place, handler_counts=(1,))
     parts: dict[str, Callable[[], list[Finding]]] = {
+        "instructions": lambda: instructions.measure(place),
         "requests": lambda: requests_per_second.measure(place, seconds=2.0, repeats=3),
         "worker": lambda: worker_overhead.measure(small, tasks=4000, repeats=3),
         "no_receiver": lambda: no_receiver.measure(repeats=100),

@@ -10,7 +10,10 @@ from pathlib import Path
 from .contenders import CONTENDERS
 from .rounds import Cell
 
-PARTS = ("sends", "requests", "worker", "no_receiver", "memory", "start_up")
+PARTS = (
+    *("sends", "instructions", "requests", "worker"),
+    *("no_receiver", "memory", "start_up"),
+)
 """What can be measured, in the order in which it is."""
 
 _ROUNDS = {1: 100, 4: 100, 10: 60, 100: 12}

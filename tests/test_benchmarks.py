@@ -16,6 +16,7 @@ from benchmarks.events import SENDER, Event, is_intact
 from benchmarks.figures import Figure, figures_of, percentile
 from benchmarks.findings import Finding, at_least, at_most
 from benchmarks.goals import judged
+from benchmarks.instructions import count, ratios
 from benchmarks.ledger import expected_runs
 from benchmarks.options import parse
 from benchmarks.place import Place
@@ -406,3 +407,20 @@ def test_a_server_that_is_not_there_leaves_its_contenders_out(place: Place) -> N
     """Without RabbitMQ nothing is sent to it."""
     with pytest.raises(MissingError, match="RabbitMQ"):
         load("delay_rabbit", place)
+
+
+def test_instructions_are_compared_with_as_many_calls() -> None:
+    """A send to some handlers has the share that it takes of a ``delay()`` for each."""
+    counts = {("delay", 1): 100.0, ("direct", 0): 1.0, ("direct", 4): 40.0}
+
+    assert ratios(counts) == {("direct", 4): 0.1}
+
+
+def test_instructions_are_not_counted_without_valgrind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without valgrind this part is left out, and the program is named."""
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(MissingError, match="valgrind"):
+        count(place)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from queue import SimpleQueue
@@ -263,6 +264,32 @@ def test_orderly_end_flushes() -> None:
     ).stdout
 
     assert output.split() == ["one", "two"]
+
+
+def test_thread_that_has_slept_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long nothing has come, the next event finds somebody."""
+    monkeypatch.setattr(buffer_module, "_AWAKE_SECONDS", 0.02)
+    monkeypatch.setattr(buffer_module, "_SLEEP_SECONDS", 0.01)
+    publisher = Receiving()
+    buffer = make_buffer(publisher)
+
+    for number in range(3):
+        buffer.publish([envelope(f"{number}")])
+        assert publisher.next() == [f"{number}"]
+        time.sleep(0.1)
+
+
+def test_thread_that_is_awake_is_not_woken() -> None:
+    """It will look by itself, and to wake it would take the time of the send."""
+    buffer = make_buffer(publisher := Receiving())
+    buffer._waiting.own.is_awake = True
+
+    buffer.publish([envelope("one")])
+
+    assert not buffer._waiting.own.wake.is_set()
+    assert buffer._waiting.own.thread is None
+    buffer.flush()
+    assert publisher.next() == ["one"]
 
 
 class LateEvent(_Waiting):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from signal_tasks.codec import Codec
+from signal_tasks.codec import Codec, plain_entries
 from signal_tasks.exceptions import DecodeError, EncodeError, RegistrationError
 from tests.exactness import exactly, travel
 
@@ -680,3 +680,41 @@ def test_codecs_know_nothing_of_each_other(codec: Codec) -> None:
 
     with pytest.raises(EncodeError, match=r"register_type\(Color\)"):
         Codec().encode(Color.RED, path="value")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, False, 0, -(2**63), 2**63 - 1, 1.5, -0.0, "", 'text \\ " ~ \x00'],
+    ids=repr,
+)
+def test_what_is_its_own_tree_is_plain(codec: Codec, value: object) -> None:
+    """Such arguments need no codec, which would give the same."""
+    entries = {"some_name": value}
+
+    assert plain_entries(entries) is entries
+    assert codec.encode(entries, path="kwargs") == entries
+
+
+class Name(str):
+    """A string of somebody's own."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param({"a": "\u00e9"}, id="other text"),
+        pytest.param({"a": Name("b")}, id="derived text"),
+        pytest.param({"a": 2**63}, id="large integer"),
+        pytest.param({"a": math.inf}, id="infinity"),
+        pytest.param({"a": 1, "b": [1]}, id="list"),
+        pytest.param({"~tuple": 1}, id="like a tag"),
+        pytest.param({"\u00e9": 1}, id="other name"),
+        pytest.param({Name("a"): 1}, id="derived name"),
+        pytest.param(OrderedDict(a=1), id="derived dict"),
+    ],
+)
+def test_what_the_codec_has_to_look_at_is_not_plain(entries: Any) -> None:
+    """What may not be its own tree is left to the codec, whatever that does."""
+    assert plain_entries(entries) is None

@@ -41,7 +41,7 @@ def seal_one(seal: Seal, **facts: Any) -> Envelope:
     return envelope
 
 
-def seal_all(seal: Seal, receivers: Sequence[str], **facts: Any) -> list[Envelope]:
+def seal_all(seal: Seal, receivers: Sequence[str], **facts: Any) -> Sequence[Envelope]:
     """Seal one envelope for each of *receivers*."""
     usual: dict[str, Any] = {
         "id": "e1",
@@ -117,6 +117,23 @@ def test_event_is_written_once_for_all_receivers() -> None:
 def test_no_receivers_make_no_envelopes() -> None:
     """An event that nobody wants is not written."""
     assert list(seal_all(signed, [])) == []
+
+
+def test_envelopes_of_an_event_are_a_sequence() -> None:
+    """Each can be had by its place, some by a slice, and all one after the other."""
+    envelopes = seal_all(signed, ["shop.bill", "shop.pack", "shop.ship"])
+
+    one_by_one = list(envelopes)
+
+    assert [one.receiver for one in one_by_one] == [
+        "shop.bill",
+        "shop.pack",
+        "shop.ship",
+    ]
+    assert [envelopes[0], *envelopes[1:]] == one_by_one
+    assert envelopes[-1] == one_by_one[-1] != one_by_one[0]
+    assert len(set(one_by_one)) == len(envelopes) == 3
+    assert SECRET not in repr(envelopes)
 
 
 def test_text_is_the_documented_form() -> None:

@@ -141,6 +141,23 @@ def test_nobody_waits_for_another_thread_to_learn(
     assert client.llen(shop.queue) == 2
 
 
+def test_what_is_known_of_sets_of_receivers_does_not_grow_for_ever(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that gather always other events leave nothing behind in the process."""
+    monkeypatch.setattr(batch_module, "_KNOWN_AT_MOST", 2)
+    shop = Shop(redis_url)
+    shop.receive()
+    publisher = shop.bridge.publisher(shop.celery_app, PATIENCE_SECONDS)
+    envelopes, _ = shop.bridge.rehearse(shop.signal, "shop", {})
+
+    for count in range(1, 6):
+        publisher.publish(envelopes * count)
+        assert len(publisher._way().formats._known) <= 2
+
+    assert client.llen(shop.queue) == 15
+
+
 def test_learning_leaves_nothing_behind(redis_url: str, client: redis.Redis) -> None:
     """The list that messages are learned from is gone afterwards."""
     shop = Shop(redis_url)

@@ -33,6 +33,9 @@ _LINGER_SECONDS = 0.01
 # To wake a thread that sleeps costs a send ten times what all the rest does. So it
 # looks again by itself, until nothing has come for this long.
 _AWAKE_SECONDS = 1.0
+
+# After how long one that sleeps asks whether its buffer is still there.
+_SLEEP_SECONDS = 1.0
 _BATCH = 100
 
 
@@ -149,13 +152,11 @@ def _take(events: deque[Callable[[], Sequence[Envelope]]]) -> list[Envelope]:
 
 def _work(reference: weakref.ref[Buffer], waiting: _Waiting) -> None:
     """Publish what comes, as long as there is a buffer that it may come to."""
-    while True:
-        if waiting.wake.wait(timeout=1):
+    while reference() is not None:
+        if waiting.wake.wait(timeout=_SLEEP_SECONDS):
             waiting.is_awake = True
             waiting.wake.clear()
             _look_again_and_again(reference, waiting)
-        if reference() is None:
-            return
 
 
 def _look_again_and_again(reference: weakref.ref[Buffer], waiting: _Waiting) -> None:

@@ -177,20 +177,21 @@ def _not_asked(batch: Batch, failure: str) -> PublishError:
 
 def _raise_what_failed(batch: Batch) -> None:
     """Raise what is wrong with some of the messages."""
-    receivers, unsent = (*batch.unmade, *batch.refused), tuple(batch.refused)
-    for error in batch.refused.values():
+    receivers = (*batch.unmade, *batch.refused)
+    if batch.refused:
+        error = next(iter(batch.refused.values()))
         raise PublishError(
             f"the broker refused it ({type(error).__name__}). {QUEUE_ADVICE}",
             receivers=receivers,
-            unsent=unsent,
+            unsent=tuple(batch.refused),
             events=batch.events,
             is_outage=False,
         ) from error
-    for error in batch.unmade.values():
-        raise PublishError(
-            f"Celery made no message of it ({type(error).__name__}). Mend the "
-            "receiver's options, or Celery's settings, where the traceback points.",
-            receivers=receivers,
-            events=batch.events,
-            is_outage=False,
-        ) from error
+    error = next(iter(batch.unmade.values()))
+    raise PublishError(
+        f"Celery made no message of it ({type(error).__name__}). Mend the receiver's "
+        "options, or Celery's settings, where the traceback points.",
+        receivers=receivers,
+        events=batch.events,
+        is_outage=False,
+    ) from error
