@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from celery import Celery
 from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
+
+from .amqp_writer import Writer
+from .redis_client import publish_over
 
 Clock = Callable[[], float]
 
@@ -50,6 +53,7 @@ class Line:
         self._unconfirmed: dict[int, str] = {}
         self._tag = 0
         self._task_id = ""
+        self._writer: Writer | None = None
         self.connection = self._new_connection(celery_app, timeout_seconds)
         try:
             self.channel = self._open_channel()
@@ -63,6 +67,7 @@ class Line:
             self.close()
             raise
         self.producer: Producer = celery_app.amqp.Producer(self.channel)
+        self._can_batch = getattr(self.producer, "supports_batch_publish", False)
 
     def check(self) -> None:
         """Make sure that redis-py does not have to connect again, which it would do.
@@ -79,7 +84,7 @@ class Line:
         Where it cannot do that, it sends each at once.
         """
         producer: Any = self.producer
-        if size > 1 and getattr(producer, "supports_batch_publish", False):
+        if size > 1 and self._can_batch:
             batch: AbstractContextManager[object] = producer.batch(size)
             return batch
         return nullcontext()
@@ -88,6 +93,7 @@ class Line:
         """Make sure that *queues* are there, once on each line."""
         for queue in queues:
             if queue.name not in self._declared:
+                self.check()
                 self.producer.maybe_declare(queue)
                 self._declared.add(queue.name)
 
@@ -110,11 +116,12 @@ class Line:
         """
         if seconds <= 0:
             raise TimeoutError("the time for it was over before its turn came")
-        if not self.has_confirms:
+        if self._writer is None:
             return {}
+        self._writer.make_room(seconds)
         self._task_id = task_id
         # What no queue would get is acknowledged otherwise.
-        return {"timeout": seconds, "mandatory": True}
+        return {"mandatory": True}
 
     def patience(self, seconds: float) -> float | None:
         """Return how long to wait for a reply; None stands for as long as ever.
@@ -132,14 +139,14 @@ class Line:
         Raises:
             TimeoutError: It has not, until *deadline*.
         """
-        while self._unconfirmed:
+        while self._writer is not None and self._unconfirmed:
             left = deadline - clock()
             if left <= 0 and self._is_blocked:
                 raise BlockedError
             if left <= 0:
                 raise TimeoutError("the broker has not confirmed the message")
-            with suppress(TimeoutError):
-                self.connection.drain_events(timeout=left)
+            self._writer.flush(left)
+            self._writer.read(left)
 
     def has(self, task_id: str) -> bool:
         """Tell whether the broker has what was published as *task_id*."""
@@ -185,6 +192,8 @@ class Line:
         return connection.default_channel
 
     def _ask_for_confirms(self) -> None:
+        self._writer = Writer(self.channel.connection)
+        self._writer.take_over()
         self.channel.confirm_select()
         self.channel.events["basic_ack"].add(self._confirm)
         self.channel.events["basic_nack"].add(self._refuse)
@@ -203,10 +212,9 @@ class Line:
     def _find_redis(self) -> Any:
         if self.connection.transport.driver_type != "redis":
             return None
-        # Connected now, in time, and not at the first send.
-        with self.channel.conn_or_acquire() as client:
-            client.ping()
-        return self.channel.client.client().connection
+        connection = self.channel.client.client().connection
+        publish_over(connection, self.channel)
+        return connection
 
     def _confirm(self, tag: int, multiple: bool) -> None:
         if not multiple:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -70,7 +71,7 @@ class Recipe:
     def body_for(self, text: str) -> str:
         """Return the body of the message with the envelope *text*."""
         before, after = self.body
-        return f"{before}{json.dumps(text)}{after}"
+        return f"{before}{quoted(text)}{after}"
 
     def publish(
         self,

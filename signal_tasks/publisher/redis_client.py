@@ -1,0 +1,142 @@
+"""The client that kombu publishes into Redis with, over the one connection of a line.
+
+kombu makes a client of redis-py for each message, and that takes from a pool the one
+connection there is. Both take longer than the round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+
+def publish_over(connection: Any, channel: Any) -> None:
+    """Let *channel* push its messages over *connection*, each send's at once.
+
+    Args:
+        connection: Of redis-py, and nobody else's.
+        channel: Of kombu's; it waits for no messages.
+    """
+    with channel.conn_or_acquire() as others:
+        # Connected now, in time, and not when the first queue is declared.
+        others.ping()
+    client = _Client(connection, others, channel.global_keyprefix)
+
+    def take(**_: object) -> _Client:
+        return client
+
+    channel.Client = take
+
+
+class _Client:
+    """Stands for a client of redis-py.
+
+    Args:
+        connection: Takes what is pushed into lists. Once lost, it is not made again.
+        others: Takes all other commands.
+        prefix: Goes before the name of each list.
+    """
+
+    def __init__(self, connection: Any, others: Any, prefix: str) -> None:
+        self._connection = connection
+        self._others = others
+        self._prefix = prefix
+
+    def lpush(self, name: str, *values: str) -> object:
+        """Append *values* to the list called *name*."""
+        return _given(self._connection, _pushes({self._prefix + name: values}), 1)[0]
+
+    def pipeline(self, *, transaction: bool = True) -> Any:
+        """Return what gathers commands."""
+        gathered = self._others.pipeline(transaction=transaction)
+        if transaction:
+            return gathered
+        return _Pipeline(self._connection, gathered, self._prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave it to the other client."""
+        return getattr(self._others, name)
+
+
+class _Pipeline:
+    """Stands for a pipeline of redis-py, which puts together what goes to the same list.
+
+    Args:
+        connection: Takes the commands.
+        others: Gathers those that are no pushes, for which it keeps nothing else.
+        prefix: Goes before the name of each list.
+    """
+
+    def __init__(self, connection: Any, others: Any, prefix: str) -> None:
+        self._connection = connection
+        self._others = others
+        self._prefix = prefix
+        self._lists: dict[str, list[str]] = {}
+
+    def __enter__(self) -> Self:
+        """Begin to gather."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget what is left."""
+        self.reset()
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave it to the other pipeline."""
+        return getattr(self._others, name)
+
+    def lpush(self, name: str, *values: str) -> None:
+        """Append *values* to the list called *name*."""
+        self._lists.setdefault(self._prefix + name, []).extend(values)
+
+    def reset(self) -> None:
+        """Forget what was gathered."""
+        self._lists.clear()
+        self._others.reset()
+
+    def execute(self) -> list[object]:
+        """Give all commands, the pushes first.
+
+        Raises:
+            Exception: What is wrong with the connection, or else the first refusal.
+        """
+        others = [command for command, _ in self._others.command_stack]
+        packed = _pushes(self._lists)
+        packed += self._connection.pack_commands(others)
+        count = len(self._lists) + len(others)
+        self.reset()
+        return _given(self._connection, packed, count)
+
+
+def _given(connection: Any, packed: Sequence[bytes], count: int) -> list[object]:
+    """Give *count* commands in one write, and return the replies."""
+    connection.send_packed_command([b"".join(packed)], check_health=False)
+    replies = [_reply(connection) for _ in range(count)]
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def _reply(connection: Any) -> object:
+    """Return what Redis answers, or why it refuses: there may be more to read."""
+    try:
+        return connection.read_response()
+    except Exception as error:
+        if not connection.is_connected:
+            raise
+        return error
+
+
+def _pushes(lists: Mapping[str, Iterable[str]]) -> list[bytes]:
+    """Return a command for each list, as Redis's protocol has it.
+
+    redis-py's own way to write commands takes as long as kombu's to make a message.
+    """
+    parts: list[bytes] = []
+    for name, values in lists.items():
+        words = [one.encode() for one in (name, *values)]
+        parts.append(b"*%d\r\n$5\r\nLPUSH\r\n" % (len(words) + 1))
+        for word in words:
+            parts += (b"$%d\r\n" % len(word), word, b"\r\n")
+    return parts
