@@ -70,9 +70,9 @@ def calls_of_send(celery_app: Celery, receivers: int, **options: Any) -> int:
 @pytest.mark.parametrize(
     ("receivers", "budget"),
     [
-        pytest.param(1, 243, id="1"),
-        pytest.param(10, 405, id="10"),
-        pytest.param(100, 2025, id="100"),
+        pytest.param(1, 240, id="1"),
+        pytest.param(10, 375, id="10"),
+        pytest.param(100, 1725, id="100"),
     ],
 )
 def test_send_into_redis_has_not_grown(receivers: int, budget: int) -> None:

@@ -13,11 +13,12 @@ import json
 import os
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
+from operator import itemgetter
 from threading import Lock
 from typing import Any, Final
 from uuid import uuid4
@@ -63,6 +64,19 @@ class Template:
     around: tuple[str, str]
     """What stands in a body before and after the envelope's text."""
 
+    _constant: Mapping[str, Iterable[bytes]] = field(init=False, compare=False)
+    _in_order: Callable[[Mapping[str, Iterable[bytes]]], Sequence[Iterable[bytes]]] = (
+        field(init=False, compare=False)
+    )
+
+    def __post_init__(self) -> None:
+        """Have the columns of what is the same in all entries."""
+        constant = {f"{at}": repeat(piece) for at, piece in enumerate(self.pieces)}
+        pairs = zip(constant, (*self.gaps, ""), strict=True)
+        order = [name for pair in pairs for name in pair][:-1]
+        object.__setattr__(self, "_constant", constant)
+        object.__setattr__(self, "_in_order", itemgetter(*order))
+
     def entries(
         self,
         envelopes: Sequence[Envelope],
@@ -90,11 +104,8 @@ class Template:
 
     def filled(self, columns: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
         """Put entries together, as many as there are values in the shortest column."""
-        first, *others = self.pieces
-        rows: list[Iterable[bytes]] = [repeat(first)]
-        for gap, piece in zip(self.gaps, others, strict=True):
-            rows += (columns[gap], repeat(piece))
-        return map(b"".join, zip(*rows, strict=False))
+        rows = zip(*self._in_order({**self._constant, **columns}), strict=False)
+        return map(b"".join, rows)
 
 
 def _columns(

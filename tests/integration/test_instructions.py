@@ -29,10 +29,10 @@ from tests.integration.servers import missing
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 BUDGETS: Final[Mapping[tuple[str, int], float]] = {
-    ("direct", 1): 0.1623,
-    ("direct", 4): 0.05385,
-    ("direct", 10): 0.03267,
-    ("direct", 100): 0.01996,
+    ("direct", 1): 0.1613,
+    ("direct", 4): 0.0519,
+    ("direct", 10): 0.03015,
+    ("direct", 100): 0.01713,
     ("buffered", 1): 0.02181,
     ("buffered", 100): 0.000219,
 }
