@@ -87,8 +87,8 @@ def test_send_into_redis_has_not_grown(receivers: int, budget: int) -> None:
     ("receivers", "budget"),
     [
         pytest.param(1, 310, id="1"),
-        pytest.param(10, 1295, id="10"),
-        pytest.param(100, 10475, id="100"),
+        pytest.param(10, 1304, id="10"),
+        pytest.param(100, 10574, id="100"),
     ],
 )
 def test_send_by_kombu_into_redis_has_not_grown(receivers: int, budget: int) -> None:
@@ -104,8 +104,8 @@ def test_send_by_kombu_into_redis_has_not_grown(receivers: int, budget: int) -> 
     ("receivers", "budget"),
     [
         pytest.param(1, 247, id="1"),
-        pytest.param(10, 1030, id="10"),
-        pytest.param(100, 8860, id="100"),
+        pytest.param(10, 1039, id="10"),
+        pytest.param(100, 8959, id="100"),
     ],
 )
 def test_send_by_kombu_has_not_grown(receivers: int, budget: int) -> None:

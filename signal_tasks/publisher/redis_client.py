@@ -6,8 +6,10 @@ connection there is. Both take longer than the round trip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
+
+from .redis_wire import reply_of, write_push
 
 
 def publish_over(connection: Any, channel: Any) -> None:
@@ -108,35 +110,19 @@ class _Pipeline:
         return _given(self._connection, packed, count)
 
 
-def _given(connection: Any, packed: Sequence[bytes], count: int) -> list[object]:
+def _given(connection: Any, parts: Sequence[bytes], count: int) -> list[object]:
     """Give *count* commands in one write, and return the replies."""
-    connection.send_packed_command([b"".join(packed)], check_health=False)
-    replies = [_reply(connection) for _ in range(count)]
+    connection.send_packed_command([b"".join(parts)], check_health=False)
+    # All are read before one of them is raised, for there may be more.
+    replies = [reply_of(connection) for _ in range(count)]
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
     return replies
 
 
-def _reply(connection: Any) -> object:
-    """Return what Redis answers, or why it refuses: there may be more to read."""
-    try:
-        return connection.read_response()
-    except Exception as error:
-        if not connection.is_connected:
-            raise
-        return error
-
-
-def _pushes(lists: Mapping[str, Iterable[str]]) -> list[bytes]:
-    """Return a command for each list, as Redis's protocol has it.
-
-    redis-py's own way to write commands takes as long as kombu's to make a message.
-    """
+def _pushes(lists: Mapping[str, Sequence[str]]) -> list[bytes]:
     parts: list[bytes] = []
     for name, values in lists.items():
-        words = [one.encode() for one in (name, *values)]
-        parts.append(b"*%d\r\n$5\r\nLPUSH\r\n" % (len(words) + 1))
-        for word in words:
-            parts += (b"$%d\r\n" % len(word), word, b"\r\n")
+        write_push(parts, name, len(values), (value.encode() for value in values))
     return parts

@@ -37,6 +37,7 @@ from .recipes import (
     Recipe,
     argsrepr,
 )
+from .redis_wire import reply_of, write_push
 
 TAG: Final = "<tag of the delivery>"
 BODY: Final = "<body>"
@@ -223,30 +224,16 @@ def push(
     Returns:
         The lists that took nothing, and why.
     """
-    # redis-py's own way to write commands takes more time than all else here.
-    connection.send_packed_command([_packed(lists)], check_health=False)
-    options = {} if seconds is None else {"timeout": seconds}
-    refused: dict[Pushed, Exception] = {}
-    for one in lists:
-        try:
-            connection.read_response(**options)
-        except Exception as error:
-            if not connection.is_connected:
-                raise
-            refused[one] = error
-    return refused
-
-
-def _packed(lists: Iterable[Pushed]) -> bytes:
-    """Return the commands as Redis's protocol has them, each list's own."""
     parts: list[bytes] = []
     for one in lists:
-        name, words = one.key.encode(), len(one.places) + 2
-        parts.append(b"*%d\r\n$5\r\nLPUSH\r\n$%d\r\n%b" % (words, len(name), name))
-        for _, entry in zip(one.places, one.entries, strict=True):
-            parts += (b"\r\n$%d\r\n" % len(entry), entry)
-        parts.append(b"\r\n")
-    return b"".join(parts)
+        write_push(parts, one.key, len(one.places), one.entries)
+    connection.send_packed_command([b"".join(parts)], check_health=False)
+    refused: dict[Pushed, Exception] = {}
+    for one in lists:
+        reply = reply_of(connection, seconds)
+        if isinstance(reply, Exception):
+            refused[one] = reply
+    return refused
 
 
 def _learned(line: Line, recipes: Sequence[Recipe]) -> list[Template | None]:
