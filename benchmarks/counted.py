@@ -15,7 +15,7 @@ from typing import Any
 
 from .contenders.contender import Contender
 from .contenders.delay import DelayIgnore
-from .contenders.ours import Buffered, Direct
+from .contenders.ours import Buffered, Direct, DirectPublic, Request
 from .events import Event
 from .place import Place
 
@@ -50,6 +50,14 @@ CASES = (
     Case(contender="direct", handlers=4, sends=5, warm_up=10),
     Case(contender="direct", handlers=10, sends=5, warm_up=5),
     Case(contender="direct", handlers=100, sends=2, warm_up=4),
+    Case(contender="direct_public", handlers=1, sends=10, warm_up=30),
+    Case(contender="direct_public", handlers=4, sends=5, warm_up=10),
+    Case(contender="direct_public", handlers=10, sends=5, warm_up=5),
+    Case(contender="direct_public", handlers=100, sends=2, warm_up=2),
+    Case(contender="request", handlers=1, sends=10, warm_up=30),
+    Case(contender="request", handlers=4, sends=10, warm_up=10),
+    Case(contender="request", handlers=10, sends=10, warm_up=10),
+    Case(contender="request", handlers=100, sends=10, warm_up=4),
     Case(contender="buffered", handlers=1, sends=20, warm_up=30),
     Case(contender="buffered", handlers=100, sends=5, warm_up=4),
 )
@@ -60,6 +68,14 @@ class _PatientDirect(Direct):
     @property
     def settings(self) -> dict[str, Any]:
         return {**super().settings, "SIGNAL_TASKS_PUBLISH_TIMEOUT": _PATIENCE_SECONDS}
+
+
+class _PatientPublic(DirectPublic, _PatientDirect):
+    pass
+
+
+class _PatientRequest(Request, _PatientDirect):
+    pass
 
 
 class _PatientBuffered(Buffered, _PatientDirect):
@@ -73,6 +89,8 @@ class _PatientBuffered(Buffered, _PatientDirect):
 _CONTENDERS: Mapping[str, Callable[[Place], Contender]] = {
     "delay": DelayIgnore,
     "direct": _PatientDirect,
+    "direct_public": _PatientPublic,
+    "request": _PatientRequest,
     "buffered": _PatientBuffered,
 }
 

@@ -35,11 +35,20 @@ def judged(figures: Iterable[Figure]) -> list[Finding]:
 _ByPlace = Mapping[tuple[str, int], Figure]
 
 
+def ratio_to_delay(contender: str, handlers: int, ratio: float) -> Finding:
+    """Compare what a send takes, as a share of what ``delay()`` does, with its goal."""
+    limit = RATIOS.get(contender, {}).get(handlers)
+    what = f"{contender}, {_handlers(handlers)}, ratio"
+    if limit is None:
+        return Finding(what=what, value=ratio)
+    return at_most(what, ratio, limit)
+
+
 def _ratios(by_place: _ByPlace) -> list[Finding]:
     return [
-        at_most(f"{contender}, {_handlers(count)}, ratio", figure.ratio, limit)
+        ratio_to_delay(contender, count, figure.ratio)
         for contender, limits in RATIOS.items()
-        for count, limit in limits.items()
+        for count in limits
         if (figure := by_place.get((contender, count))) and figure.ratio is not None
     ]
 

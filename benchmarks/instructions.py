@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from .contenders.contender import MissingError
 from .counted import CASES, REPEATS
 from .findings import Finding
+from .goals import ratio_to_delay
 from .place import Place
 
 Counts = Mapping[tuple[str, int], float]
@@ -31,7 +32,7 @@ def measure(place: Place) -> list[Finding]:
             for (contender, handlers), instructions in counts.items()
         ),
         *(
-            Finding(what=f"{contender}, {handlers} handlers, ratio", value=ratio)
+            ratio_to_delay(contender, handlers, ratio)
             for (contender, handlers), ratio in ratios(counts).items()
         ),
     ]
