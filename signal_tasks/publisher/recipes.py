@@ -38,6 +38,10 @@ _REFORMED: Final = frozenset(
 )
 
 
+#: What Celery passes on of a receiver with a queue of its own that says nothing of it.
+_NOTHING_SAID: Final = (("mandatory", None), ("immediate", None))
+
+
 #: What Celery makes and publishes messages with. Any, for its stubs leave types open.
 _TASK: Final[Any] = Task
 _CELERY: Final[Any] = Celery
@@ -265,7 +269,10 @@ def _recipe(body: object, options: Mapping[str, Any]) -> Recipe | None:
     content_type, content_encoding, data = dumps(body, "json")
     before, mark, after = data.partition(json.dumps(TEXT))
     properties = {
-        name: value for name, value in options.items() if name not in _REFORMED
+        name: value
+        for name, value in options.items()
+        # None would go before what the line says of messages that no queue would get.
+        if name not in _REFORMED and (name, value) not in _NOTHING_SAID
     }
     recipe = Recipe(
         exchange=options["exchange"],

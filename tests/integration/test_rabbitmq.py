@@ -83,16 +83,18 @@ def shop() -> Iterator[Shop]:
         shop.clean_up()
 
 
-def test_queue_that_was_deleted_is_declared_again(shop: Shop) -> None:
+@pytest.mark.parametrize("name", ["default", "a"])
+def test_queue_that_was_deleted_is_declared_again(shop: Shop, name: str) -> None:
     """A message for a queue that is gone makes the queue anew, and is not lost."""
     bridge = shop.bridge()
-    bridge.async_receiver(shop.signal, name="bill")(print)
+    options = {"queue": shop.queue(name)} if name == "a" else {}
+    bridge.async_receiver(shop.signal, name="bill", **options)(print)
     shop.signal.send()
-    shop.channel.queue_delete(shop.queue("default"))
+    shop.channel.queue_delete(shop.queue(name))
 
     shop.signal.send()
 
-    assert shop.waiting("default") == 1
+    assert shop.waiting(name) == 1
 
 
 def test_full_queue_is_heard_of(shop: Shop) -> None:
