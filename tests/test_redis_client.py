@@ -12,6 +12,8 @@ from kombu import Connection, Producer
 from signal_tasks.dev.broker import running_broker
 from signal_tasks.publisher.redis_client import publish_over
 
+PATIENCE_SECONDS = 4
+
 
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
@@ -37,7 +39,7 @@ def channel(redis_url: str) -> Iterator[Any]:
 
 def prepared(channel: Any) -> Any:
     """Let *channel* publish over a connection of its own."""
-    publish_over(channel.client.client().connection, channel)
+    publish_over(channel.client.client().connection, channel, PATIENCE_SECONDS)
     return channel
 
 

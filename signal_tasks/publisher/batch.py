@@ -209,7 +209,7 @@ class Batch:
         form = formats.of(line, self._receivers_at(batch))
         try:
             if form.pushes:
-                self._push(line, form.pushes, batch, deadline - clock())
+                self._push(line, form.pushes, batch, deadline, clock)
             if len(self._sent) < len(batch):
                 self._publish_by_kombu(line, form.recipes, batch, deadline, clock)
             if line.has_confirms:
@@ -243,7 +243,12 @@ class Batch:
             raise MessageNacked
 
     def _push(
-        self, line: Line, pushes: Sequence[Push], batch: Sequence[int], seconds: float
+        self,
+        line: Line,
+        pushes: Sequence[Push],
+        batch: Sequence[int],
+        deadline: float,
+        clock: Clock,
     ) -> None:
         """Push what can be pushed at once into Redis."""
         parentage = Parentage.now(self._celery_app)
@@ -257,7 +262,7 @@ class Batch:
                 task_ids = [self._task_ids[place] for place in places]
             entries = one.template.entries(envelopes, task_ids, parentage)
             lists.append(Pushed(one.template.key, places, entries))
-        refused = push(line.redis, lists, line.patience(seconds))
+        refused = push(line.redis, lists, lambda: line.patience(deadline - clock()))
         for pushed in lists:
             if pushed not in refused:
                 self._sent.update(pushed.places)

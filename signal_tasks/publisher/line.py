@@ -213,7 +213,7 @@ class Line:
         if self.connection.transport.driver_type != "redis":
             return None
         connection = self.channel.client.client().connection
-        publish_over(connection, self.channel)
+        publish_over(connection, self.channel, self._timeout_seconds)
         return connection
 
     def _confirm(self, tag: int, multiple: bool) -> None:

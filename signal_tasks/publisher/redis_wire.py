@@ -6,7 +6,7 @@ messages needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -25,20 +25,46 @@ def write_push(
     parts.append(b"\r\n")
 
 
-def reply_of(connection: Any, seconds: float | None = None) -> object:
-    """Return what Redis answers, or the error that it answers with.
+def converse(
+    connection: Any,
+    parts: Iterable[bytes],
+    count: int,
+    seconds_left: Callable[[], float | None],
+) -> list[object]:
+    """Give *count* commands in one write, and return the replies.
 
     Args:
-        connection: Of redis-py.
-        seconds: How long to wait, if not as long as *connection* does.
+        connection: Of redis-py, in any version that kombu takes.
+        parts: The commands.
+        count: How many there are.
+        seconds_left: Asked before each reply how long to wait for it; None stands for as
+            long as *connection* does.
+
+    Returns:
+        What Redis has answered, errors as well.
 
     Raises:
+        TimeoutError: There was no answer in time.
         Exception: The connection is lost.
     """
-    options = {} if seconds is None else {"timeout": seconds}
+    connection.send_packed_command([b"".join(parts)], check_health=False)
+    return [_reply_of(connection, seconds_left()) for _ in range(count)]
+
+
+def _reply_of(connection: Any, seconds: float | None) -> object:
+    if seconds is not None and not (seconds > 0 and connection.can_read(seconds)):
+        raise TimeoutError("Redis has not answered in time")
     try:
-        return connection.read_response(**options)
+        return connection.read_response()
     except Exception as error:
-        if not connection.is_connected:
+        if not is_reply(error):
             raise
         return error
+
+
+def is_reply(error: Exception) -> bool:
+    """Tell whether *error* is an answer of Redis, after which it listens on.
+
+    By the name of its class, for to import redis-py takes long where nobody needs it.
+    """
+    return any(base.__name__ == "ResponseError" for base in type(error).__mro__)
