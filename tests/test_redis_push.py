@@ -67,9 +67,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
     counts: list[int] = []
     push = redis_push.push
 
-    def count(connection: Any, lists: Any, seconds: float | None) -> Any:
+    def count(connection: Any, lists: Any, seconds_left: Any) -> Any:
         counts.append(sum(len(one.places) for one in lists))
-        return push(connection, lists, seconds)
+        return push(connection, lists, seconds_left)
 
     monkeypatch.setattr(batch_module, "push", count)
     yield counts
@@ -209,18 +209,19 @@ def test_queue_that_expires_goes_kombus_way(
     assert client.pttl("short-lived") > 0
 
 
-def test_prefixed_keys_go_kombus_way(
+def test_prefixed_keys_are_pushed_to(
     redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where kombu writes into another list than that of the queue's name, it does so."""
+    """With a prefix, the list is the one that kombu's workers read, and no other."""
     shop = Shop(redis_url, broker_transport_options={"global_keyprefix": "shop:"})
     shop.receive()
 
     with counted(monkeypatch) as counts:
         shop.signal.send("shop")
 
-    assert counts == []
+    assert counts == [1]
     assert client.llen(f"shop:{shop.queue}") == 1
+    assert client.keys("*learning*") == []
 
 
 def test_other_encoding_goes_kombus_way(
@@ -300,6 +301,29 @@ def test_list_that_is_none_is_told_of_its_receivers(
     assert client.llen("a") == 2
 
 
+@pytest.mark.parametrize(
+    "rights",
+    [
+        pytest.param(["~*", "+@all", "-lrange"], id="no looking"),
+        pytest.param(["~orders*", "~_kombu*", "+@all"], id="no list of ours"),
+    ],
+)
+def test_what_cannot_be_learned_is_left_to_kombu(
+    redis_url: str, client: redis.Redis, rights: list[str]
+) -> None:
+    """Where Redis lets us push, but not look at it, events leave all the same."""
+    client.execute_command("ACL", "SETUSER", "shop", "reset", "on", ">secret", *rights)
+    address = redis_url.rpartition("@")[2].removeprefix("redis://")
+    shop = Shop(f"redis://shop:secret@{address}", task_default_queue="orders")
+    shop.receive()
+
+    for _ in range(2):
+        shop.signal.send("shop")
+
+    assert client.llen("orders") == 2
+    assert client.keys("*learning*") == []
+
+
 def test_lost_connection_costs_no_event(redis_url: str, client: redis.Redis) -> None:
     """After CLIENT KILL the next event just leaves."""
     shop = Shop(redis_url)
@@ -328,7 +352,7 @@ class Ended:
 def test_connection_that_ends_without_a_reply_is_no_refusal() -> None:
     """What may have arrived is another thing than what Redis did not want."""
     with pytest.raises(redis.ConnectionError):
-        redis_push.push(Ended(), [Pushed("celery", [0], [b"message"])], None)
+        redis_push.push(Ended(), [Pushed("celery", [0], [b"message"])], lambda: None)
 
 
 @given(st.text(alphabet=st.characters(codec="ascii")), st.text(max_size=9))

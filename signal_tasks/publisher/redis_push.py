@@ -24,6 +24,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from ..envelope import Envelope, Envelopes
+from .broker_errors import cause_of, is_of_the_broker
 from .line import Line
 from .recipes import (
     ARGSREPR,
@@ -37,7 +38,7 @@ from .recipes import (
     Recipe,
     argsrepr,
 )
-from .redis_wire import reply_of, write_push
+from .redis_wire import converse, is_reply, write_push
 
 TAG: Final = "<tag of the delivery>"
 BODY: Final = "<body>"
@@ -189,6 +190,12 @@ class Templates:
         if unknown and self._lock.acquire(blocking=False):
             try:
                 self._known |= zip(unknown, _learned(line, unknown), strict=True)
+            except Exception as error:
+                cause = cause_of(error)
+                if not is_reply(cause) or is_of_the_broker(cause):
+                    raise
+                # Redis lets us push, but not look at what kombu has pushed.
+                self._known |= dict.fromkeys(unknown)
             finally:
                 self._lock.release()
         return [None if one is None else self._known.get(one) for one in wanted]
@@ -212,14 +219,15 @@ class Pushed:
 
 
 def push(
-    connection: Any, lists: Sequence[Pushed], seconds: float | None
+    connection: Any, lists: Sequence[Pushed], seconds_left: Callable[[], float | None]
 ) -> dict[Pushed, Exception]:
     """Append entries to their lists, those of each list at once.
 
     Args:
         connection: Of redis-py.
         lists: The entries.
-        seconds: How long to wait for a reply, if not as long as *connection* does.
+        seconds_left: Asked before each reply how long to wait for it; None stands for as
+            long as *connection* does.
 
     Returns:
         The lists that took nothing, and why.
@@ -227,17 +235,17 @@ def push(
     parts: list[bytes] = []
     for one in lists:
         write_push(parts, one.key, len(one.places), one.entries)
-    connection.send_packed_command([b"".join(parts)], check_health=False)
-    refused: dict[Pushed, Exception] = {}
-    for one in lists:
-        reply = reply_of(connection, seconds)
-        if isinstance(reply, Exception):
-            refused[one] = reply
-    return refused
+    replies = converse(connection, parts, len(lists), seconds_left)
+    return {
+        one: reply
+        for one, reply in zip(lists, replies, strict=True)
+        if isinstance(reply, Exception)
+    }
 
 
 def _learned(line: Line, recipes: Sequence[Recipe]) -> list[Template | None]:
     key = f"signal_tasks.learning.{uuid4().hex}"
+    prefix: str = line.channel.global_keyprefix
     probes = [recipe for recipe in recipes if _is_simple(recipe)]
     try:
         with line.batching(2 * len(probes)):
@@ -246,14 +254,14 @@ def _learned(line: Line, recipes: Sequence[Recipe]) -> list[Template | None]:
                     replace(recipe, routing_key=key).publish(
                         line.producer, recipe.body_for(values[TEXT]), values, {}
                     )
-        written = _command(line.redis, "LRANGE", key, 0, -1)[::-1]
+        written = _command(line.redis, "LRANGE", prefix + key, 0, -1)[::-1]
     finally:
-        _command(line.redis, "DEL", key)
+        _command(line.redis, "DEL", prefix + key)
     pairs = dict(
         zip(probes, zip(written[::2], written[1::2], strict=False), strict=False)
     )
     return [
-        _template(recipe, key, *pairs[recipe]) if recipe in pairs else None
+        _template(recipe, prefix, key, *pairs[recipe]) if recipe in pairs else None
         for recipe in recipes
     ]
 
@@ -277,7 +285,7 @@ def _expires(queue: Any) -> bool:
 
 
 def _template(
-    recipe: Recipe, key: str, written: bytes, proof: bytes
+    recipe: Recipe, prefix: str, key: str, written: bytes, proof: bytes
 ) -> Template | None:
     """Cut *written*, and return that if *proof* can be put together from it."""
     try:
@@ -289,7 +297,7 @@ def _template(
         pieces = re.split(f"({'|'.join(map(re.escape, gaps))})", written.decode())
         own, ours = json.dumps(key), json.dumps(recipe.routing_key)
         template = Template(
-            key=recipe.routing_key,
+            key=prefix + recipe.routing_key,
             pieces=tuple(one.replace(own, ours).encode() for one in pieces[::2]),
             gaps=tuple(gaps[one] for one in pieces[1::2]),
             around=recipe.body,
