@@ -24,6 +24,7 @@ from amqp.exceptions import (
 )
 from blinker import Signal
 from celery import Celery
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from signal_tasks import Bridge, DispatchError, NotSentError, PublishError
@@ -341,6 +342,25 @@ def test_wrong_option_of_one_receiver_stops_no_other(signal: Signal) -> None:
 
     assert caught.value.receivers == ("pack",)
     assert sorted(Broker(celery_app).names()) == ["bill", "ship"]
+
+
+def test_queue_that_cannot_be_made_stops_no_other_receiver(signal: Signal) -> None:
+    """A queue that fails on our side, before the broker sees it, is no outage."""
+
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    queues = [Queue("celery"), Queue("odd", on_declared=fail)]
+    celery_app = new_celery_app(task_queues=queues)
+    bridge = connect(celery_app, signal)
+    bridge.async_receiver(signal, name="pack", queue="odd")(print)
+    bridge.async_receiver(signal, name="ship")(print)
+
+    with pytest.raises(PublishError, match="made no message") as caught:
+        signal.send()
+
+    assert caught.value.receivers == ("pack",)
+    assert Broker(celery_app).names() == ["bill", "ship"]
 
 
 def test_threads_share_the_pool(signal: Signal, redis_url: str) -> None:

@@ -63,6 +63,8 @@ class Formats:
         self._recipes = Recipes(celery_app, registry)
         self._templates = Templates()
         self._known: dict[tuple[str, ...], Format] = {}
+        self.refused: set[str] = set()
+        """Receivers whose last message the broker refused, perhaps with those around it."""
 
     def of(self, line: Line, names: tuple[str, ...]) -> Format:
         """Return how the messages for the receivers called *names* are written.
@@ -189,10 +191,13 @@ class Batch:
                     lines.discard(line)
                 else:
                     lines.discard_older(line)
-                if is_second or clock() >= deadline:
+                if is_about_one and self._is_unclear(cause_of(error)):
+                    # All of them once more would be one more copy of those it has.
+                    self._one_by_one = True
+                elif is_second or clock() >= deadline:
                     if not is_about_one:
                         raise
-                    self._refuse(cause_of(error))
+                    self._refuse(cause_of(error), formats)
                 is_second = True
             except BaseException:
                 lines.discard(line)
@@ -203,7 +208,7 @@ class Batch:
     def _publish_over(
         self, line: Line, formats: Formats, deadline: float, clock: Clock
     ) -> None:
-        batch = self._left[:1] if self._one_by_one else self._left
+        batch = self._next(formats)
         self._suspects = batch
         self._sent = set()
         form = formats.of(line, self._receivers_at(batch))
@@ -214,8 +219,24 @@ class Batch:
                 self._publish_by_kombu(line, form.recipes, batch, deadline, clock)
             if line.has_confirms:
                 self._await_confirms(line, batch, deadline, clock)
+            if formats.refused:
+                formats.refused.difference_update(self._receivers_at(batch))
         finally:
             self._left = self._unsent(line)
+
+    def _next(self, formats: Formats) -> Sequence[int]:
+        """Return what is to be published together."""
+        if self._one_by_one:
+            return self._left[:1]
+        if not formats.refused:
+            return self._left
+        # The same may happen again, and nobody then knows which of the others have left.
+        sound = [
+            place
+            for place in self._left
+            if self._envelopes[place].receiver not in formats.refused
+        ]
+        return sound or self._left[:1]
 
     def _receivers_at(self, places: Sequence[int]) -> tuple[str, ...]:
         envelopes = self._envelopes
@@ -281,11 +302,12 @@ class Batch:
         """Let Celery or kombu publish what is not sent yet."""
         if None in recipes:  # Celery may declare queues
             line.check()
+        self._declare(line, recipes, batch)
         parentage = Parentage.now(self._celery_app)
         made: list[int] = []
         with line.batching(len(batch)) as is_batched:
             for place, recipe in zip(batch, recipes, strict=True):
-                if place in self._sent:
+                if place in self._sent or place in self._left_out:
                     continue
                 made.append(place)
                 # What the broker says now may be about any before.
@@ -297,6 +319,23 @@ class Batch:
                 elif not is_batched:
                     self._sent.add(place)
         self._sent.update(made)
+
+    def _declare(
+        self, line: Line, recipes: Sequence[Recipe | None], batch: Sequence[int]
+    ) -> None:
+        """Have the queues declared before the first message leaves.
+
+        A broker that refuses one may end the channel, and does not say then which
+        messages it has.
+        """
+        for place, recipe in zip(batch, recipes, strict=True):
+            if recipe is None or place in self._sent:
+                continue
+            self._suspects = [place]
+            try:
+                line.declare(recipe.declare)
+            except Exception as error:  # noqa: BLE001  # an option may be wrong
+                self._leave_out_or_raise(place, error)
 
     def _is_made(
         self,
@@ -312,23 +351,16 @@ class Batch:
                 self._apply_async(place, producer=line.producer, **options)
             else:
                 envelope = self._envelopes[place]
-                line.declare(recipe.declare)
                 recipe.publish(
                     line.producer,
                     recipe.body_for(envelope.text),
                     parentage.values(envelope, self._task_ids[place]),
                     options,
                 )
-        # A publish error is an OSError, too, and may be that of another signal's receivers.
-        except SignalTasksError as error:
-            self._leave_out(place, error)
-        except self._errors:
-            raise
         except Exception as error:  # noqa: BLE001  # an option may be wrong
-            self._leave_out(place, error)
-        else:
-            return True
-        return False
+            self._leave_out_or_raise(place, error)
+            return False
+        return True
 
     def _apply_async(self, place: int, **options: object) -> None:
         """Let Celery make and publish the message."""
@@ -349,6 +381,14 @@ class Batch:
             **options,
         )
 
+    def _leave_out_or_raise(self, place: int, error: Exception) -> None:
+        """Note why the message cannot be made, or raise what the broker says."""
+        # A publish error is an OSError, too, and may be that of another signal's receivers.
+        is_ours = isinstance(error, SignalTasksError)
+        if isinstance(error, self._errors) and not is_ours:
+            raise error
+        self._leave_out(place, error)
+
     def _leave_out(self, place: int, error: Exception) -> None:
         self.unmade[self._envelopes[place].receiver] = error
         self._forget(place)
@@ -357,15 +397,22 @@ class Batch:
         self._left_out.append(place)
         self._left = [one for one in self._left if one != place]
 
-    def _refuse(self, error: Exception) -> None:
-        """Leave out the message that *error* is about, once that is clear."""
-        suspects = [one for one in self._suspects if one in self._left]
-        if len(suspects) > 1 and not isinstance(error, MessageNacked):
-            self._one_by_one = True
-            return
-        for place in suspects:
-            self.refused[self._envelopes[place].receiver] = error
+    def _is_unclear(self, error: Exception) -> bool:
+        """Tell whether *error* may be about any of several messages."""
+        is_about_all = isinstance(error, MessageNacked)
+        return len(self._unsent_suspects()) > 1 and not is_about_all
+
+    def _refuse(self, error: Exception, formats: Formats) -> None:
+        """Leave out what *error* is about."""
+        for place in self._unsent_suspects():
+            receiver = self._envelopes[place].receiver
+            self.refused[receiver] = error
+            if not isinstance(error, MessageNacked):
+                formats.refused.add(receiver)
             self._forget(place)
+
+    def _unsent_suspects(self) -> list[int]:
+        return [one for one in self._suspects if one in self._left]
 
 
 def _ids(count: int) -> list[str]:

@@ -32,6 +32,9 @@ BLOCKED = bytes.fromhex("01 0000 00000008 000A 003C 03 66 6F 6F CE")
 UNBLOCKED = bytes.fromhex("01 0000 00000004 000A 003D CE")
 """The frame of the method ``connection.unblocked``."""
 
+SENDS = 5
+"""So many that what only happens sometimes does."""
+
 
 @dataclass(slots=True)
 class Shop:
@@ -131,6 +134,25 @@ def test_other_queue_of_that_name_stops_no_other_receiver(shop: Shop) -> None:
     assert shop.waiting("b") == 1
 
 
+@pytest.mark.parametrize("refused", ["first", "last"])
+def test_refused_queue_doubles_no_other_message(shop: Shop, refused: str) -> None:
+    """While a queue is refused, other receivers' messages come once for each send."""
+    shop.channel.queue_declare(shop.queue("a"), durable=False, auto_delete=False)
+    queues = {"pack": "b", "ship": "b", "lose": "a", "drop": "a"}
+    names = sorted(queues, reverse=refused == "last")
+    bridge = shop.bridge()
+    for name in names:
+        queue = shop.queue(queues[name])
+        bridge.async_receiver(shop.signal, name=name, queue=queue)(print)
+
+    for _ in range(SENDS):
+        with pytest.raises(PublishError, match="PreconditionFailed") as caught:
+            shop.signal.send()
+
+    assert sorted(caught.value.unsent) == ["drop", "lose"]
+    assert shop.waiting("b") == 2 * SENDS
+
+
 def test_missing_exchange_stops_no_other_receiver(shop: Shop) -> None:
     """What RabbitMQ refuses after it was sent is found out, and the rest is sent."""
     bridge = shop.bridge()
@@ -146,6 +168,40 @@ def test_missing_exchange_stops_no_other_receiver(shop: Shop) -> None:
     assert caught.value.unsent == ("pack",)
     assert shop.waiting("a") >= 1
     assert shop.waiting("b") >= 1
+
+
+def test_missing_exchange_doubles_one_other_message(shop: Shop) -> None:
+    """While an exchange is missing, other messages come once; at the first send, twice."""
+    bridge = shop.bridge()
+    bridge.async_receiver(shop.signal, name="bill")(print)
+    bridge.async_receiver(
+        shop.signal, name="pack", exchange=shop.queue("b"), routing_key="x"
+    )(print)
+
+    for _ in range(SENDS):
+        with pytest.raises(PublishError, match="NotFound") as caught:
+            shop.signal.send()
+
+    assert caught.value.unsent == ("pack",)
+    assert SENDS <= shop.waiting("default") <= SENDS + 1
+
+
+def test_exchange_that_is_made_at_last_is_used(shop: Shop) -> None:
+    """What was refused once is published again as soon as the broker takes it."""
+    name = shop.queue("b")
+    bridge = shop.bridge()
+    bridge.async_receiver(shop.signal, name="bill")(print)
+    bridge.async_receiver(shop.signal, name="pack", exchange=name, routing_key="x")(
+        print
+    )
+    with pytest.raises(PublishError, match="NotFound"):
+        shop.signal.send()
+    Queue(name, Exchange(name), routing_key="x").declare(channel=shop.channel)
+
+    for _ in range(SENDS):
+        shop.signal.send()
+
+    assert shop.waiting("b") == SENDS
 
 
 def test_message_that_may_be_lost_is(shop: Shop) -> None:
