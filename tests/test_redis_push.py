@@ -18,6 +18,7 @@ from kombu import Queue
 from signal_tasks import Bridge, PublishError
 from signal_tasks.dev.broker import running_broker
 from signal_tasks.publisher import batch as batch_module
+from signal_tasks.publisher import formats as formats_module
 from signal_tasks.publisher import redis_push
 from signal_tasks.publisher.recipes import Recipe
 from signal_tasks.publisher.redis_push import Pushed, bodies
@@ -130,7 +131,7 @@ def test_nobody_waits_for_another_thread_to_learn(
     shop = Shop(redis_url)
     shop.receive()
     templates = redis_push.Templates()
-    monkeypatch.setattr(batch_module, "Templates", lambda: templates)
+    monkeypatch.setattr(formats_module, "Templates", lambda: templates)
 
     with counted(monkeypatch) as counts:
         with templates._lock:
@@ -145,7 +146,7 @@ def test_what_is_known_of_sets_of_receivers_does_not_grow_for_ever(
     redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests that gather always other events leave nothing behind in the process."""
-    monkeypatch.setattr(batch_module, "_KNOWN_AT_MOST", 2)
+    monkeypatch.setattr(formats_module, "_KNOWN_AT_MOST", 2)
     shop = Shop(redis_url)
     shop.receive()
     publisher = shop.bridge.publisher(shop.celery_app, PATIENCE_SECONDS)

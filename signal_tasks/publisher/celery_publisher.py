@@ -17,9 +17,10 @@ from celery import Celery
 from ..envelope import Envelope
 from ..exceptions import PublishError
 from ..registry import Registry
-from .batch import Batch, Formats
+from .batch import Batch
 from .breaker import Breaker
 from .broker_errors import QUEUE_ADVICE, advice_for, cause_of
+from .formats import Formats
 from .line import Clock
 from .lines import CrowdedError, Lines
 
