@@ -29,8 +29,8 @@ from kombu.exceptions import OperationalError
 
 from signal_tasks import Bridge, DispatchError, NotSentError, PublishError
 from signal_tasks.dev.broker import running_broker
-from signal_tasks.publisher.batch import Formats
 from signal_tasks.publisher.breaker import FIRST_PAUSE_SECONDS
+from signal_tasks.publisher.formats import Formats
 from signal_tasks.publisher.line import Line
 from signal_tasks.publisher.lines import CrowdedError, Lines
 from tests.in_memory import KEY, Broker, new_celery_app
