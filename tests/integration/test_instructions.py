@@ -29,12 +29,12 @@ from tests.integration.servers import missing
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 BUDGETS: Final[Mapping[tuple[str, int], float]] = {
-    ("direct", 1): 0.1618,
-    ("direct", 4): 0.0519,
-    ("direct", 10): 0.0302,
+    ("direct", 1): 0.1658,
+    ("direct", 4): 0.0529,
+    ("direct", 10): 0.0305,
     ("direct", 100): 0.01714,
-    ("direct_public", 1): 0.2513,
-    ("direct_public", 4): 0.1738,
+    ("direct_public", 1): 0.256,
+    ("direct_public", 4): 0.175,
     ("direct_public", 10): 0.1509,
     ("direct_public", 100): 0.1389,
     ("request", 1): 0.1219,
