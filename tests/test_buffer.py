@@ -292,6 +292,20 @@ def test_thread_that_is_awake_is_not_woken() -> None:
     assert publisher.next() == ["one"]
 
 
+@pytest.mark.timeout(30)
+def test_thread_does_not_look_after_a_buffer_that_is_gone() -> None:
+    """What waited in it has nobody to publish it, and is no reason to go on."""
+    buffer = make_buffer(Receiving())
+    waiting, reference = buffer._waiting.own, weakref.ref(buffer)
+    waiting.events.append(list)
+    del buffer
+    gc.collect()
+
+    _look_again_and_again(reference, waiting)
+
+    assert reference() is None
+
+
 class LateEvent(_Waiting):
     """Gets an event just when the thread has stopped to look for any."""
 

@@ -165,7 +165,7 @@ def _work(reference: weakref.ref[Buffer], waiting: _Waiting) -> None:
 def _look_again_and_again(reference: weakref.ref[Buffer], waiting: _Waiting) -> None:
     """Publish what comes, until nothing has come for a while."""
     last = time.monotonic()
-    while time.monotonic() < last + _AWAKE_SECONDS:
+    while reference() is not None and time.monotonic() < last + _AWAKE_SECONDS:
         time.sleep(_LINGER_SECONDS)
         if waiting.events:
             last = time.monotonic()
